@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The shared memory region: bounds-checked copies and atomics, never a reference to its bytes.
+//!
+//! The other side of this memory is another machine that may be hostile. Four
+//! rules follow, and the types here leave no other way:
+//!
+//! - There is no `&[u8]` into the region and no `Deref`: a Rust reference
+//!   promises that bytes hold still, which nobody can promise here.
+//! - Bytes cross by a copy ([`SharedMemory::read`], [`SharedMemory::write`]);
+//!   words that both sides use at once are atomics
+//!   ([`SharedMemory::atomic_u32`], [`SharedMemory::atomic_u64`]).
+//! - Copy out first, then check, then use the copy: a value checked in place
+//!   may be another one when it is used.
+//! - Every access is checked against the bounds and gives an error, since
+//!   offsets tend to come from what the other side wrote.
+#![allow(unsafe_code)]
+
+mod copy;
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+/// A view of shared memory, valid for `'m`.
+///
+/// A cheap handle to copy around and to divide with [`SharedMemory::region`].
+/// It is not tied to a PCI device: the host's peers use the same type over
+/// their mapping of the same memory.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedMemory<'m> {
+    /// Invariant: `len_bytes` bytes from here are mapped, readable and writable for `'m` (`new`).
+    base: NonNull<u8>,
+    /// Invariant: at most `isize::MAX` (`new`).
+    len_bytes: usize,
+    lifetime: PhantomData<&'m AtomicU64>,
+}
+
+impl<'m> SharedMemory<'m> {
+    /// Wraps `len_bytes` bytes of mapped shared memory starting at `base`.
+    ///
+    /// # Safety
+    ///
+    /// - The `len_bytes` bytes from `base`, at most `isize::MAX`, must be mapped readable and writable,
+    ///   with write-back caching, for all of `'m`.
+    /// - In that time no Rust reference to those bytes may exist, other than the
+    ///   atomics given out by values of this type; other machines, processes and
+    ///   other values of this type may read and write them at will.
+    #[must_use]
+    pub const unsafe fn new(base: NonNull<u8>, len_bytes: usize) -> Self {
+        Self {
+            base,
+            len_bytes,
+            lifetime: PhantomData,
+        }
+    }
+
+    /// Returns the length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len_bytes
+    }
+
+    /// Returns whether the view has no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len_bytes == 0
+    }
+
+    /// Returns the address of the first byte, for code that brings its own rules of access.
+    #[must_use]
+    pub const fn as_ptr(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// Returns the part of this view that starts at `offset` and has `len_bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// - [`AccessError::OutOfBounds`]: the part does not lie inside this view.
+    pub fn region(&self, offset: usize, len_bytes: usize) -> Result<Self, AccessError> {
+        let base = self.locate(offset, len_bytes)?;
+        Ok(Self {
+            base,
+            len_bytes,
+            lifetime: PhantomData,
+        })
+    }
+
+    /// Copies `target.len()` bytes at `offset` out of shared memory.
+    ///
+    /// The copy is not atomic: a peer that writes meanwhile may be seen half-way,
+    /// in units of 8 aligned bytes at best. Order it with an atomic that the
+    /// peer stores with `Release` after its bytes and that is loaded with `Acquire` before.
+    ///
+    /// # Errors
+    ///
+    /// - [`AccessError::OutOfBounds`]: the bytes do not lie inside this view; `target` is unchanged.
+    pub fn read(&self, offset: usize, target: &mut [u8]) -> Result<(), AccessError> {
+        let source = self.locate(offset, target.len())?;
+        // SAFETY: `locate` has found that many bytes inside the view, readable by the invariant of `base`.
+        unsafe { copy::from_shared(target, source.as_ptr()) };
+        Ok(())
+    }
+
+    /// Copies `source` into shared memory at `offset`.
+    ///
+    /// Not atomic, like [`SharedMemory::read`]: publish it by an atomic stored with `Release` afterwards.
+    ///
+    /// # Errors
+    ///
+    /// - [`AccessError::OutOfBounds`]: the bytes do not lie inside this view; nothing is written.
+    pub fn write(&self, offset: usize, source: &[u8]) -> Result<(), AccessError> {
+        let target = self.locate(offset, source.len())?;
+        // SAFETY: `locate` has found that many bytes inside the view, writable by the invariant of `base`.
+        unsafe { copy::to_shared(target.as_ptr(), source) };
+        Ok(())
+    }
+
+    /// Sets the `len_bytes` bytes at `offset` to `value`.
+    ///
+    /// # Errors
+    ///
+    /// - [`AccessError::OutOfBounds`]: the bytes do not lie inside this view; nothing is written.
+    pub fn fill(&self, offset: usize, len_bytes: usize, value: u8) -> Result<(), AccessError> {
+        let part = self.region(offset, len_bytes)?;
+        let block = [value; 256];
+        let mut done = 0;
+        while done < len_bytes {
+            let step = block.len().min(len_bytes - done);
+            part.write(done, &block[..step])?;
+            done += step;
+        }
+        Ok(())
+    }
+
+    /// Returns the 32-bit word at `offset` as an atomic.
+    ///
+    /// Its bytes are in the order of this machine; the convention of this
+    /// crate is little-endian (`u32::from_le` after a load).
+    ///
+    /// # Errors
+    ///
+    /// - [`AccessError::OutOfBounds`]: the word does not lie inside this view.
+    /// - [`AccessError::Misaligned`]: the word's address is not a multiple of 4.
+    pub fn atomic_u32(&self, offset: usize) -> Result<&'m AtomicU32, AccessError> {
+        let word = self.locate_aligned(offset, 4)?;
+        // SAFETY: 1. inside the view and aligned, as just checked; 2. valid for `'m` and free of
+        // non-atomic references (`new`); 3. copies of the same bytes are volatile accesses, as from another machine.
+        Ok(unsafe { AtomicU32::from_ptr(word.cast()) })
+    }
+
+    /// Returns the 64-bit word at `offset` as an atomic.
+    ///
+    /// Its bytes are in the order of this machine, as for [`SharedMemory::atomic_u32`].
+    ///
+    /// # Errors
+    ///
+    /// - [`AccessError::OutOfBounds`]: the word does not lie inside this view.
+    /// - [`AccessError::Misaligned`]: the word's address is not a multiple of 8.
+    pub fn atomic_u64(&self, offset: usize) -> Result<&'m AtomicU64, AccessError> {
+        let word = self.locate_aligned(offset, 8)?;
+        // SAFETY: the same three conditions as in `atomic_u32`, with 8 for 4.
+        Ok(unsafe { AtomicU64::from_ptr(word.cast()) })
+    }
+
+    /// Returns the address of `len_bytes` bytes at `offset`, all inside the view.
+    fn locate(&self, offset: usize, len_bytes: usize) -> Result<NonNull<u8>, AccessError> {
+        let inside = offset
+            .checked_add(len_bytes)
+            .is_some_and(|end| end <= self.len_bytes);
+        if !inside {
+            return Err(AccessError::OutOfBounds {
+                offset,
+                len_bytes,
+                available: self.len_bytes,
+            });
+        }
+        // SAFETY: `offset` is at most `len_bytes`, which is one mapped object of at most `isize::MAX` bytes.
+        let first = unsafe { self.base.as_ptr().add(offset) };
+        // SAFETY: an address inside an object that starts at a non-null address is not null.
+        Ok(unsafe { NonNull::new_unchecked(first) })
+    }
+
+    /// Returns the address of a word of `size` bytes at `offset`, inside the view and aligned.
+    fn locate_aligned(&self, offset: usize, size: usize) -> Result<*mut u8, AccessError> {
+        let word = self.locate(offset, size)?.as_ptr();
+        if word as usize % size != 0 {
+            return Err(AccessError::Misaligned {
+                offset,
+                align: size,
+            });
+        }
+        Ok(word)
+    }
+}
+
+// SAFETY: the view is an address and a length, valid on every CPU for `'m`.
+unsafe impl Send for SharedMemory<'_> {}
+// SAFETY: `&SharedMemory` permits only atomics and volatile copies, and every user of this
+// memory already has to expect concurrent writers.
+unsafe impl Sync for SharedMemory<'_> {}
+
+/// A refused access to shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// The bytes do not lie inside the view.
+    OutOfBounds {
+        /// Offset of the first byte.
+        offset: usize,
+        /// Number of bytes.
+        len_bytes: usize,
+        /// Length of the view in bytes.
+        available: usize,
+    },
+    /// The address of an atomic word is not a multiple of its size.
+    Misaligned {
+        /// Offset of the word in the view.
+        offset: usize,
+        /// Size and required alignment of the word in bytes.
+        align: usize,
+    },
+}
+
+impl fmt::Display for AccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::OutOfBounds {
+                offset,
+                len_bytes,
+                available,
+            } => write!(
+                f,
+                "{len_bytes} bytes at offset {offset:#x} are outside the {available} bytes of shared memory"
+            ),
+            Self::Misaligned { offset, align } => write!(
+                f,
+                "the word at offset {offset:#x} of shared memory is not aligned to {align} bytes"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

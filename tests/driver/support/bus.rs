@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Configuration space with write masks, written from the PCI specification and not from the driver's constants.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use ivshmem::pci::{ConfigRegionAccess, ConfigSpace, PciAddress};
+
+/// Status bits that clear when ones are written: 8 and 11 to 15 (PCI 3.0, table 6-2).
+const STATUS_RW1C: u32 = 0xf900_0000;
+/// Command bits that can be set: I/O, memory, bus master, parity, SERR, INTx disable.
+const COMMAND_RW: u32 = 0x0547;
+/// Where a decoding function must never have a BAR: the all-ones address that sizing writes.
+const SIZING_ADDRESS: u32 = 0xffff_fff0;
+
+/// One function: 64 words and which of their bits can be written.
+#[derive(Clone)]
+pub struct FakeFunction {
+    pub words: [u32; 64],
+    pub writable: [u32; 64],
+}
+
+impl FakeFunction {
+    /// A function with these IDs and a type 0 header.
+    pub fn new(vendor: u16, device: u16) -> Self {
+        let mut function = Self {
+            words: [0; 64],
+            writable: [0; 64],
+        };
+        function.words[0] = u32::from(device) << 16 | u32::from(vendor);
+        function.writable[1] = COMMAND_RW;
+        function
+    }
+
+    /// An ivshmem-doorbell as QEMU makes it, with `vectors` vectors, at addresses firmware might choose.
+    pub fn doorbell(vectors: u16) -> Self {
+        Self::plain()
+            .msix(vectors, (1, 0), (1, 0x800))
+            .memory32(1, 0xfebf_0000, 0x1000)
+    }
+
+    /// An ivshmem-plain as QEMU makes it, with 1 MiB of shared memory.
+    pub fn plain() -> Self {
+        let mut function = Self::new(0x1af4, 0x1110);
+        function.words[1] = 0x0103;
+        function.words[2] = 0x0500_0001;
+        function
+            .memory32(0, 0xfebf_1000, 0x100)
+            .memory64(2, 0xfea0_0000, 0x10_0000)
+    }
+
+    /// Adds a 32-bit memory BAR of `size` bytes.
+    pub fn memory32(mut self, index: usize, address: u32, size: u32) -> Self {
+        self.words[4 + index] = address;
+        self.writable[4 + index] = !(size - 1);
+        self
+    }
+
+    /// Adds a prefetchable 64-bit memory BAR of `size` bytes.
+    pub fn memory64(mut self, index: usize, address: u64, size: u64) -> Self {
+        let mask = !(size - 1);
+        self.words[4 + index] = address as u32 | 0xc;
+        self.words[5 + index] = (address >> 32) as u32;
+        self.writable[4 + index] = mask as u32;
+        self.writable[5 + index] = (mask >> 32) as u32;
+        self
+    }
+
+    /// Adds an MSI-X capability at 0x40, with (BIR, offset) of table and pending bits.
+    pub fn msix(mut self, vectors: u16, table: (u32, u32), pending: (u32, u32)) -> Self {
+        self.words[1] |= 1 << 20;
+        self.words[0x34 / 4] = 0x40;
+        self.words[0x40 / 4] = u32::from(vectors - 1) << 16 | 0x0011;
+        self.writable[0x40 / 4] = 0xc000_0000;
+        self.words[0x44 / 4] = table.1 | table.0;
+        self.words[0x48 / 4] = pending.1 | pending.0;
+        self
+    }
+
+    /// Makes it a PCI-to-PCI bridge to `secondary`.
+    pub fn bridge(mut self, secondary: u8) -> Self {
+        self.words[2] = 0x0604_0000;
+        self.words[3] |= 1 << 16;
+        self.words[6] = u32::from(secondary) << 8;
+        self
+    }
+
+    /// Sets the multi-function bit.
+    pub fn multi_function(mut self) -> Self {
+        self.words[3] |= 1 << 23;
+        self
+    }
+
+    fn decodes(&self) -> bool {
+        self.words[1] & 0b11 != 0
+    }
+
+    fn write(&mut self, word: usize, value: u32) {
+        let mask = self.writable[word];
+        self.words[word] = self.words[word] & !mask | value & mask;
+        if word == 1 {
+            self.words[1] &= !(value & STATUS_RW1C);
+        }
+    }
+}
+
+/// The functions of a machine. Anything not there reads all ones.
+#[derive(Default)]
+pub struct FakeBus {
+    functions: RefCell<BTreeMap<PciAddress, FakeFunction>>,
+    /// Reads so far, to show that walks end.
+    pub reads: RefCell<usize>,
+}
+
+impl FakeBus {
+    /// Adds a function.
+    pub fn with(self, at: (u8, u8, u8), function: FakeFunction) -> Self {
+        let address = PciAddress::new(0, at.0, at.1, at.2);
+        self.functions.borrow_mut().insert(address, function);
+        self
+    }
+
+    /// Returns the configuration space to give to the driver.
+    pub fn space(&self) -> ConfigSpace<&Self> {
+        // SAFETY: the fake takes reads and writes anywhere.
+        unsafe { ConfigSpace::new(self) }
+    }
+
+    /// Returns the words of a function.
+    pub fn words(&self, at: (u8, u8, u8)) -> [u32; 64] {
+        self.functions.borrow()[&PciAddress::new(0, at.0, at.1, at.2)].words
+    }
+}
+
+impl ConfigRegionAccess for FakeBus {
+    unsafe fn read(&self, address: PciAddress, offset: u16) -> u32 {
+        *self.reads.borrow_mut() += 1;
+        let functions = self.functions.borrow();
+        functions
+            .get(&address)
+            .map_or(!0, |function| function.words[usize::from(offset / 4)])
+    }
+
+    unsafe fn write(&self, address: PciAddress, offset: u16, value: u32) {
+        let mut functions = self.functions.borrow_mut();
+        let function = functions.get_mut(&address).expect("a write to no function");
+        let word = usize::from(offset / 4);
+        function.write(word, value);
+        assert!(
+            !(4..=9).contains(&word) || value < SIZING_ADDRESS || !function.decodes(),
+            "{address}: bar at {offset:#x} is sized while the function decodes"
+        );
+    }
+}
