@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The host's side of QEMU's inter-VM shared memory device (ivshmem): a server and a peer.
+//!
+//! - [`server::Server`] gives every client, QEMU or host process, an ID, the
+//!   shared memory and one eventfd per interrupt vector, and tells the clients
+//!   about each other. The command `ivshmem server` is a thin shell around it.
+//! - [`peer::Peer`] joins such a server as a client: a host process then
+//!   shares memory with the virtual machines, rings them and is rung by them.
+//! - [`protocol`] and [`session`] are the protocol between the two, free of
+//!   input and output, for whoever brings their own event loop.
+//!
+//! ```
+//! use ivshmem_host::peer::Peer;
+//! use ivshmem_host::server::{Config, Server};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("ivshmem.sock");
+//! let server = Server::spawn(Config::new(&path, 1 << 20, 2))?;
+//! let peer = Peer::connect(server.socket())?;
+//! assert_eq!(peer.id().0, 0);
+//! peer.memory().write(0, b"hello").map_err(|error| error.to_string())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Trust
+//!
+//! Whoever may open the socket may read and write the shared memory and ring
+//! every vector; the mode and group of the socket are the only access control.
+//! A client cannot hold up, mislead or end the server or the other clients'
+//! connections. A peer treats what its server sends as untrusted input.
+//!
+//! Linux only: memfd, eventfd and `SCM_RIGHTS` are what the device is made of.
+#![deny(unsafe_code)]
+
+mod deadline;
+pub mod mapping;
+pub mod peer;
+pub mod protocol;
+pub mod server;
+pub mod session;
+pub mod size;

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Shared memory mapped into this process.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::fmt;
+use std::os::fd::AsFd;
+use std::ptr::{self, NonNull};
+
+use ivshmem::SharedMemory;
+use rustix::io::Errno;
+use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
+
+use crate::size::MIN_BYTES;
+
+/// A mapping of the whole of a shared memory object, removed on drop.
+///
+/// The server of this crate seals its memory against shrinking. Memory from
+/// elsewhere, or in a file, may be cut short by others while it is mapped; an access
+/// beyond the new end then ends the process with `SIGBUS`.
+#[derive(Debug)]
+pub struct Mapping {
+    /// Invariant: start of a mapping of `len_bytes` bytes that belongs to this value alone.
+    base: NonNull<c_void>,
+    len_bytes: usize,
+}
+
+impl Mapping {
+    /// Maps all of the object behind `fd`, readable, writable and shared.
+    ///
+    /// # Errors
+    ///
+    /// - [`MapError::TooSmall`]: less than [`MIN_BYTES`], or an object without a size.
+    /// - [`MapError::TooLarge`]: more than this process can address.
+    /// - [`MapError::Stat`], [`MapError::Map`]: the system refuses.
+    pub fn of(fd: impl AsFd) -> Result<Self, MapError> {
+        let stat = rustix::fs::fstat(&fd).map_err(MapError::Stat)?;
+        let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        if bytes < MIN_BYTES {
+            return Err(MapError::TooSmall { bytes });
+        }
+        let len_bytes = usize::try_from(bytes)
+            .ok()
+            .filter(|&len| isize::try_from(len).is_ok())
+            .ok_or(MapError::TooLarge { bytes })?;
+        // SAFETY: without MAP_FIXED the kernel chooses addresses that nothing uses.
+        let start = unsafe {
+            mmap(
+                ptr::null_mut(),
+                len_bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &fd,
+                0,
+            )
+        };
+        let start = start.map_err(|error| MapError::Map { bytes, error })?;
+        // The kernel gives out no mapping at address 0 unless asked for it.
+        let base = NonNull::new(start).ok_or(MapError::Map {
+            bytes,
+            error: Errno::NOMEM,
+        })?;
+        Ok(Self { base, len_bytes })
+    }
+
+    /// Returns the mapped memory.
+    #[must_use]
+    pub fn memory(&self) -> SharedMemory<'_> {
+        // SAFETY: 1. the bytes are mapped readable and writable, by the invariant of `base`, until `drop`,
+        // which needs that no borrow of `self` is left; 2. `of` has checked the length; 3. nobody
+        // makes references to them: `base` is private and only used here and in `drop`.
+        unsafe { SharedMemory::new(self.base.cast(), self.len_bytes) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping belongs to this value alone (invariant of `base`), and views borrow from it.
+        let unmapped = unsafe { munmap(self.base.as_ptr(), self.len_bytes) };
+        debug_assert!(unmapped.is_ok(), "a mapping of our own can be removed");
+    }
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread, and can be removed from any.
+unsafe impl Send for Mapping {}
+// SAFETY: `&Mapping` permits only to make `SharedMemory`, which is `Sync` itself.
+unsafe impl Sync for Mapping {}
+
+/// A failed attempt to map shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The object is smaller than a page.
+    TooSmall {
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The object is larger than the address space.
+    TooLarge {
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The size of the object cannot be told.
+    Stat(Errno),
+    /// The system refuses to map the object.
+    Map {
+        /// Its size in bytes.
+        bytes: u64,
+        /// Why.
+        error: Errno,
+    },
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TooSmall { bytes } => write!(
+                f,
+                "the shared memory has {bytes} bytes, fewer than {MIN_BYTES}"
+            ),
+            Self::TooLarge { bytes } => write!(
+                f,
+                "the shared memory has {bytes} bytes, more than this process can address"
+            ),
+            Self::Stat(error) => write!(f, "the size of the shared memory cannot be told: {error}"),
+            Self::Map { bytes, error } => {
+                write!(f, "cannot map {bytes} bytes of shared memory: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for MapError {}

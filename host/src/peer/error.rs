@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What can go wrong for a peer.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use ivshmem::{PeerId, VectorIndex};
+use rustix::io::Errno;
+
+use crate::mapping::MapError;
+use crate::protocol::ProtocolError;
+
+/// A failure to receive from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The server broke the protocol.
+    Protocol(ProtocolError),
+    /// A descriptor was lost: this process may open no more (`RLIMIT_NOFILE`), or the
+    /// server attached more than one.
+    DescriptorLost,
+    /// The connection failed.
+    System(Errno),
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(error) => error.fmt(f),
+            Self::DescriptorLost => write!(
+                f,
+                "a file descriptor was lost: the limit of open files is too low (ulimit -n), \
+                 or the server attached several to one message"
+            ),
+            Self::System(error) => write!(f, "the connection to the server failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ReceiveError {}
+
+impl From<ProtocolError> for ReceiveError {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+/// What a peer waits for while it joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// A place in the server's queue of connections.
+    Connection,
+    /// The protocol version or the own ID.
+    Identity,
+    /// The shared memory.
+    Memory,
+    /// The first vector of its own.
+    OwnVector,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "to be let in",
+            Self::Identity => "for its ID",
+            Self::Memory => "for the shared memory",
+            Self::OwnVector => "for a vector of its own",
+        })
+    }
+}
+
+/// A failure to join a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The socket cannot be connected to.
+    Open {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: Errno,
+    },
+    /// The time limit has passed.
+    Timeout(Step),
+    /// The server closed the connection.
+    Closed(Step),
+    /// The connection broke or the server broke the protocol.
+    Receive(ReceiveError),
+    /// The shared memory cannot be used.
+    Memory(MapError),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { path, error } => {
+                write!(f, "cannot connect to {}: {error}", path.display())
+            }
+            Self::Timeout(step) => write!(f, "the server did not answer in time: waited {step}"),
+            Self::Closed(step) => write!(f, "the server closed the connection: waited {step}"),
+            Self::Receive(error) => error.fmt(f),
+            Self::Memory(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open { error, .. } => Some(error),
+            Self::Receive(error) => Some(error),
+            Self::Memory(error) => Some(error),
+            Self::Timeout(_) | Self::Closed(_) => None,
+        }
+    }
+}
+
+impl From<ReceiveError> for ConnectError {
+    fn from(error: ReceiveError) -> Self {
+        Self::Receive(error)
+    }
+}
+
+/// A failure to receive an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The connection has ended before, which has been reported.
+    Disconnected,
+    /// The connection broke or the server broke the protocol; it is closed now.
+    Receive(ReceiveError),
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disconnected => write!(f, "the connection to the server has ended"),
+            Self::Receive(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for EventError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Disconnected => None,
+            Self::Receive(error) => Some(error),
+        }
+    }
+}
+
+/// A failure to ring, or to wait to be rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RingError {
+    /// The peer is not there.
+    UnknownPeer {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The peer has no such vector.
+    UnknownVector {
+        /// The peer.
+        peer: PeerId,
+        /// The vector.
+        vector: VectorIndex,
+        /// How many vectors the peer has.
+        vectors: usize,
+    },
+    /// The system refused.
+    System(Errno),
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPeer { peer } => write!(f, "peer {peer} is not connected"),
+            Self::UnknownVector {
+                peer,
+                vector,
+                vectors,
+            } => write!(
+                f,
+                "peer {peer} has no vector {vector}, only {vectors} from 0 up"
+            ),
+            Self::System(error) => write!(f, "the eventfd of the vector failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RingError {}

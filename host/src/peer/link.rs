@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The connection to the server: from a path to messages.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{fcntl_getfl, fcntl_setfl, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    connect, recvmsg, socket_with, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage,
+    RecvFlags, ReturnFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use super::error::{ConnectError, ReceiveError, Step};
+use crate::deadline::Deadline;
+use crate::protocol::{Assembler, Message};
+
+/// How long to wait before trying again at a server whose backlog is full; no event tells.
+const BACKLOG_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A connected socket, with what has arrived of the next message.
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: OwnedFd,
+    assembler: Assembler<OwnedFd>,
+}
+
+/// What receiving has brought.
+#[derive(Debug)]
+pub(super) enum Received {
+    Message(Message<OwnedFd>),
+    /// Nothing within the time limit.
+    Nothing,
+    /// The server has closed the connection.
+    End,
+}
+
+impl Link {
+    /// Connects to the socket at `path`.
+    pub(super) fn open(path: &Path, deadline: Deadline) -> Result<Self, ConnectError> {
+        let failed = |error| ConnectError::Open {
+            path: path.to_owned(),
+            error,
+        };
+        let address = SocketAddrUnix::new(path).map_err(failed)?;
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed)?;
+        loop {
+            match connect(&socket, &address) {
+                Ok(()) => break,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let left = deadline.remaining();
+                    if left.is_zero() {
+                        return Err(ConnectError::Timeout(Step::Connection));
+                    }
+                    thread::sleep(left.min(BACKLOG_INTERVAL));
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(Self {
+            socket,
+            assembler: Assembler::new(),
+        })
+    }
+
+    /// Receives one message, the one that is there if there is one, waiting until `deadline` if there is none yet.
+    pub(super) fn receive(&mut self, deadline: Deadline) -> Result<Received, ReceiveError> {
+        loop {
+            match self.receive_part() {
+                Ok(Some(received)) => return Ok(received),
+                Ok(None) => {}
+                Err(ReceiveError::System(Errno::AGAIN)) => {
+                    let ready = deadline
+                        .poll(&mut [PollFd::new(&self.socket, PollFlags::IN)])
+                        .map_err(ReceiveError::System)?;
+                    if ready == 0 {
+                        return Ok(Received::Nothing);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Receives what is there of the current message; `None` if that does not complete it.
+    fn receive_part(&mut self) -> Result<Option<Received>, ReceiveError> {
+        // Room for two, so that a second is seen as the breach it is.
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let result = {
+            let mut buffers = [IoSliceMut::new(self.assembler.space())];
+            recvmsg(&self.socket, &mut buffers, &mut control, flags)
+        };
+        let received = match result {
+            Err(Errno::INTR) => return Ok(None),
+            Err(Errno::CONNRESET) => return Ok(Some(Received::End)),
+            other => other.map_err(ReceiveError::System)?,
+        };
+        if received.bytes == 0 {
+            return Ok(Some(Received::End));
+        }
+        // Without its descriptor the announcement of a vector would read as a departure.
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(ReceiveError::DescriptorLost);
+        }
+        let descriptors = control.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
+        let message = self
+            .assembler
+            .advance(received.bytes, descriptors.flatten())?;
+        if let Some(descriptor) = message.as_ref().and_then(|m| m.descriptor.as_ref()) {
+            // Ringing and draining must not block, whatever the server has set.
+            fcntl_getfl(descriptor)
+                .and_then(|flags| fcntl_setfl(descriptor, flags | OFlags::NONBLOCK))
+                .map_err(ReceiveError::System)?;
+        }
+        Ok(message.map(Received::Message))
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A host process as a peer: it shares the memory, rings the others and is rung by them.
+//!
+//! Two things can be waited for, separately, because they come from different sides:
+//! what the *server* says ([`Peer::next_event`]) and what the *peers* ring
+//! ([`Peer::wait`], [`Peer::wait_any`]). For an event loop of one's own, poll
+//! [`Peer::server_fd`] and [`Peer::vector_fd`], then call these with a time limit of zero.
+//!
+//! The memory and the vectors keep working when the server is gone.
+//!
+//! No waiting here outlasts its limit, with one exception: the counters and their flags are shared by
+//! all peers, and another host process can make one of them block (`O_NONBLOCK` off) at the right moment.
+//! A virtual machine cannot.
+//!
+//! Rings carry no source and coalesce: being rung any number of times before looking counts
+//! once. What happened must be found in the shared memory.
+
+mod error;
+mod link;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use ivshmem::{PeerId, SharedMemory, VectorIndex};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+
+pub use error::{ConnectError, EventError, ReceiveError, RingError, Step};
+
+pub use crate::session::Event;
+
+use crate::deadline::Deadline;
+use crate::mapping::Mapping;
+use crate::session::{Outcome, Session};
+use link::{Link, Received};
+
+/// How long [`Peer::connect`] waits for the server.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A member of a server's group of peers; dropping it leaves the group.
+#[derive(Debug)]
+pub struct Peer {
+    id: PeerId,
+    mapping: Mapping,
+    session: Session<OwnedFd>,
+    /// `None` once the connection has ended.
+    link: Option<Link>,
+}
+
+impl Peer {
+    /// Joins the server at the socket `path`, waiting for it for at most [`CONNECT_LIMIT`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Peer::connect_within`].
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
+        Self::connect_within(path, CONNECT_LIMIT)
+    }
+
+    /// Joins the server at the socket `path`, waiting for it for at most `limit`.
+    ///
+    /// On return the ID, the memory, the first vector of its own and, from a server that keeps
+    /// to the usual order, all who were there before are known. The protocol does not say
+    /// how many vectors will come; use [`Peer::wait_until`] if more than one is needed.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectError::Open`]: there is no server at `path`, or it may not be connected to.
+    /// - [`ConnectError::Timeout`], [`ConnectError::Closed`]: the server stopped half-way.
+    /// - [`ConnectError::Receive`]: the server broke the protocol, or has no room.
+    /// - [`ConnectError::Memory`]: the shared memory is of a wrong size or cannot be mapped.
+    pub fn connect_within(path: impl AsRef<Path>, limit: Duration) -> Result<Self, ConnectError> {
+        let deadline = Deadline::after(limit);
+        let mut handshake = Handshake {
+            link: Link::open(path.as_ref(), deadline)?,
+            session: Session::new(),
+            deadline,
+        };
+        let id = handshake.until(Step::Identity, |outcome| match outcome {
+            Outcome::Identity(id) => Some(id),
+            _ => None,
+        })?;
+        let memory = handshake.until(Step::Memory, |outcome| match outcome {
+            Outcome::Memory(memory) => Some(memory),
+            _ => None,
+        })?;
+        let mapping = Mapping::of(memory).map_err(ConnectError::Memory)?;
+        while handshake.session.own().is_empty() {
+            handshake.step(Step::OwnVector)?;
+        }
+        Ok(Self {
+            id,
+            mapping,
+            session: handshake.session,
+            link: Some(handshake.link),
+        })
+    }
+
+    /// Returns the ID that the server gave this peer.
+    #[must_use]
+    pub const fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Returns the shared memory, all of it.
+    #[must_use]
+    pub fn memory(&self) -> SharedMemory<'_> {
+        self.mapping.memory()
+    }
+
+    /// Returns the IDs of the other peers, ascending, as far as the server's messages have been taken in.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.session.peers().map(|(id, _)| id)
+    }
+
+    /// Returns how many vectors this peer has.
+    #[must_use]
+    pub fn vectors(&self) -> usize {
+        self.session.own().len()
+    }
+
+    /// Returns how many vectors of `peer` can be rung; `None` if it is not there.
+    #[must_use]
+    pub fn vectors_of(&self, peer: PeerId) -> Option<usize> {
+        self.session.vectors(peer).map(<[_]>::len)
+    }
+
+    /// Rings `vector` of `peer`, which may be this peer itself.
+    ///
+    /// What was written to the memory before is seen by the peer that wakes up from it.
+    ///
+    /// # Errors
+    ///
+    /// - [`RingError::UnknownPeer`]: it has not joined, or has left.
+    /// - [`RingError::UnknownVector`]: it has fewer vectors.
+    /// - [`RingError::System`]: the system refused.
+    pub fn ring(&self, peer: PeerId, vector: VectorIndex) -> Result<(), RingError> {
+        let eventfd = self.eventfd(peer, vector)?;
+        match rustix::io::retry_on_intr(|| rustix::io::write(eventfd, &1_u64.to_ne_bytes())) {
+            // AGAIN: the counter is full, so the peer has been rung already.
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) => Err(RingError::System(error)),
+        }
+    }
+
+    /// Waits for at most `limit` until `vector` of this peer is rung, and returns whether it was.
+    ///
+    /// All rings up to now are used up by it.
+    ///
+    /// # Errors
+    ///
+    /// - [`RingError::UnknownVector`]: this peer has fewer vectors.
+    /// - [`RingError::System`]: the system refused.
+    pub fn wait(&self, vector: VectorIndex, limit: Duration) -> Result<bool, RingError> {
+        let eventfd = self.eventfd(self.id, vector)?;
+        let deadline = Deadline::after(limit);
+        loop {
+            let ready = deadline
+                .poll(&mut [PollFd::new(eventfd, PollFlags::IN)])
+                .map_err(RingError::System)?;
+            if ready == 0 {
+                return Ok(false);
+            }
+            if drain(eventfd)? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Waits for at most `limit` until any vector of this peer is rung, and returns those that were, ascending.
+    ///
+    /// All their rings up to now are used up by it. None are returned if the time has passed.
+    ///
+    /// # Errors
+    ///
+    /// - [`RingError::System`]: the system refused.
+    pub fn wait_any(&self, limit: Duration) -> Result<Vec<VectorIndex>, RingError> {
+        let deadline = Deadline::after(limit);
+        let mut fds: Vec<PollFd<'_>> = self
+            .session
+            .own()
+            .iter()
+            .map(|eventfd| PollFd::new(eventfd, PollFlags::IN))
+            .collect();
+        let mut rung = Vec::new();
+        while rung.is_empty() && deadline.poll(&mut fds).map_err(RingError::System)? > 0 {
+            for (index, (eventfd, fd)) in (0..).zip(self.session.own().iter().zip(&fds)) {
+                if !fd.revents().is_empty() && drain(eventfd)? {
+                    rung.push(VectorIndex(index));
+                }
+            }
+        }
+        Ok(rung)
+    }
+
+    /// Returns the descriptor that is readable while `vector` of this peer is rung.
+    #[must_use]
+    pub fn vector_fd(&self, vector: VectorIndex) -> Option<BorrowedFd<'_>> {
+        self.eventfd(self.id, vector).ok().map(AsFd::as_fd)
+    }
+
+    /// Returns the descriptor that is readable when [`Peer::next_event`] has something to take in;
+    /// `None` once the connection has ended.
+    #[must_use]
+    pub fn server_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.link.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Returns the next change that the server reports, waiting for at most `limit`; `None` if there is none.
+    ///
+    /// After an error, and after [`Event::ServerGone`], the connection is closed: the peers stay
+    /// as they were, and memory and vectors stay usable.
+    ///
+    /// # Errors
+    ///
+    /// - [`EventError::Receive`]: the connection broke or the server broke the protocol.
+    /// - [`EventError::Disconnected`]: the connection had ended before.
+    pub fn next_event(&mut self, limit: Duration) -> Result<Option<Event>, EventError> {
+        let deadline = Deadline::after(limit);
+        loop {
+            let link = self.link.as_mut().ok_or(EventError::Disconnected)?;
+            let outcome = link.receive(deadline).and_then(|received| match received {
+                Received::Message(message) => Ok(self.session.take(message)?),
+                Received::Nothing => Ok(Outcome::Nothing),
+                Received::End => Ok(Outcome::Change(Event::ServerGone)),
+            });
+            match outcome {
+                Ok(Outcome::Change(event)) => {
+                    if event == Event::ServerGone {
+                        self.link = None;
+                    }
+                    return Ok(Some(event));
+                }
+                Ok(_) if deadline.remaining().is_zero() => return Ok(None),
+                Ok(_) => {}
+                Err(error) => {
+                    self.link = None;
+                    return Err(EventError::Receive(error));
+                }
+            }
+        }
+    }
+
+    /// Takes in changes for at most `limit` until `condition` holds, and returns whether it does.
+    ///
+    /// The changes are not reported again: afterwards look at [`Peer::peers`] and
+    /// [`Peer::vectors_of`], as `condition` would.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Peer::next_event`].
+    pub fn wait_until(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, EventError> {
+        let deadline = Deadline::after(limit);
+        while !condition(self) {
+            if self.next_event(deadline.remaining())?.is_none() {
+                return Ok(false);
+            }
+            if deadline.remaining().is_zero() {
+                return Ok(condition(self));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the eventfd of `vector` of `peer`.
+    fn eventfd(&self, peer: PeerId, vector: VectorIndex) -> Result<&OwnedFd, RingError> {
+        let eventfds = self
+            .session
+            .vectors(peer)
+            .ok_or(RingError::UnknownPeer { peer })?;
+        eventfds
+            .get(usize::from(vector.0))
+            .ok_or(RingError::UnknownVector {
+                peer,
+                vector,
+                vectors: eventfds.len(),
+            })
+    }
+}
+
+/// A connection on which the handshake is under way.
+struct Handshake {
+    link: Link,
+    session: Session<OwnedFd>,
+    deadline: Deadline,
+}
+
+impl Handshake {
+    /// Takes in the next message; `step` is what it is waited for.
+    fn step(&mut self, step: Step) -> Result<Outcome<OwnedFd>, ConnectError> {
+        if self.deadline.remaining().is_zero() {
+            return Err(ConnectError::Timeout(step));
+        }
+        match self.link.receive(self.deadline)? {
+            Received::Message(message) => {
+                Ok(self.session.take(message).map_err(ReceiveError::from)?)
+            }
+            Received::Nothing => Err(ConnectError::Timeout(step)),
+            Received::End => Err(ConnectError::Closed(step)),
+        }
+    }
+
+    /// Takes in messages until `wanted` finds what it wants in one.
+    fn until<T>(
+        &mut self,
+        step: Step,
+        wanted: impl Fn(Outcome<OwnedFd>) -> Option<T>,
+    ) -> Result<T, ConnectError> {
+        loop {
+            if let Some(found) = wanted(self.step(step)?) {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Sets the counter of an own eventfd to zero, and returns whether it was above.
+fn drain(eventfd: &OwnedFd) -> Result<bool, RingError> {
+    let mut counter = [0_u8; 8];
+    match rustix::io::retry_on_intr(|| rustix::io::read(eventfd, &mut counter[..])) {
+        Ok(read) => Ok(read > 0),
+        // Somebody else who has the eventfd was quicker.
+        Err(Errno::AGAIN) => Ok(false),
+        Err(error) => Err(RingError::System(error)),
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why a server could not start.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::config::ConfigError;
+
+/// A failed start. Nothing is left behind: no socket, no new file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The configuration is wrong in itself.
+    Config(ConfigError),
+    /// The process may not open enough file descriptors for two clients.
+    TooFewDescriptors {
+        /// Vectors of each client.
+        vectors: u16,
+        /// File descriptors needed for two clients.
+        needed: u64,
+        /// File descriptors allowed (`RLIMIT_NOFILE`).
+        limit: u64,
+    },
+    /// There is no such group.
+    UnknownGroup {
+        /// The name asked for.
+        name: String,
+    },
+    /// Another server has the socket.
+    InUse {
+        /// Path of the socket.
+        socket: PathBuf,
+    },
+    /// Something that is not a socket is at the path of the socket; it is left alone.
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file for the shared memory is something other than a regular file; it is left alone.
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file for the shared memory exists with another size; it is left alone.
+    FileSize {
+        /// Path of the file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found: u64,
+        /// The size asked for, in bytes.
+        wanted: u64,
+    },
+    /// The system refused a step that concerns a file.
+    Path {
+        /// What was attempted, such as "create the socket".
+        step: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: Errno,
+    },
+    /// The system refused another step.
+    System {
+        /// What was attempted.
+        step: &'static str,
+        /// Why.
+        error: Errno,
+    },
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::TooFewDescriptors {
+                vectors,
+                needed,
+                limit,
+            } => write!(
+                f,
+                "too few file descriptors: two clients with {vectors} vectors need {needed}, \
+                 the limit is {limit} (raise it with ulimit -n)"
+            ),
+            Self::UnknownGroup { name } => write!(f, "there is no group '{name}'"),
+            Self::InUse { socket } => {
+                write!(f, "another server is using {}", socket.display())
+            }
+            Self::NotASocket { path } => write!(
+                f,
+                "{} exists and is not a socket; remove it or choose another path",
+                path.display()
+            ),
+            Self::NotAFile { path } => write!(
+                f,
+                "{} exists and is not a regular file; choose another path",
+                path.display()
+            ),
+            Self::FileSize {
+                path,
+                found,
+                wanted,
+            } => write!(
+                f,
+                "{} exists with {found} bytes, not {wanted}; remove it or ask for its size",
+                path.display()
+            ),
+            Self::Path { step, path, error } => {
+                write!(f, "cannot {step} {}: {error}", path.display())
+            }
+            Self::System { step, error } => write!(f, "cannot {step}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Path { error, .. } | Self::System { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<ConfigError> for BindError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}

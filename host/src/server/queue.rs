@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a client has still to be told.
+//!
+//! A client that does not read must neither hold up the others nor make the server's
+//! memory grow, and it must not be cut off either: QEMU reads late when its main
+//! loop is busy or stopped, and 7.2 spins for ever if the connection closes
+//! before the shared memory has come. So the queue is bounded by what it holds:
+//!
+//! - A peer is one entry, however many vectors it has.
+//! - When a peer leaves, what is left of its entry goes. The client is told of the
+//!   leaving only if it was told of the joining.
+//!
+//! Bound: the version, ID and memory, at most one entry for each connected client, and
+//! at most [`MAX_CLIENTS`](super::limits::MAX_CLIENTS) departures. For the last: take the
+//! oldest departure in the queue, of a peer that left at the time t. Another
+//! peer whose departure is in the queue left after t, and some of its entry has been sent.
+//! Had it joined after t, its entry would stand behind the oldest departure and none of
+//! it would have been sent. So all of them were connected at t.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use ivshmem::PeerId;
+
+use crate::protocol::{MEMORY, VERSION};
+
+/// The eventfds of one client, shared by the client and the queues that announce it.
+#[derive(Debug)]
+pub(super) struct Vectors {
+    pub(super) id: PeerId,
+    pub(super) eventfds: Vec<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Number(i64),
+    Memory(Arc<OwnedFd>),
+    /// Invariant: `next` is the index of an eventfd of `of`.
+    Peer {
+        of: Arc<Vectors>,
+        next: usize,
+    },
+}
+
+/// Messages to one client, in order.
+#[derive(Debug)]
+pub(super) struct Queue {
+    entries: VecDeque<Entry>,
+}
+
+impl Queue {
+    /// Creates the queue of the new client `id`: version, ID and memory.
+    pub(super) fn greeting(id: PeerId, memory: Arc<OwnedFd>) -> Self {
+        Self {
+            entries: VecDeque::from([
+                Entry::Number(VERSION),
+                Entry::Number(i64::from(id.0)),
+                Entry::Memory(memory),
+            ]),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds the vectors of a peer, or of the client itself.
+    pub(super) fn announce(&mut self, of: &Arc<Vectors>) {
+        if !of.eventfds.is_empty() {
+            let of = Arc::clone(of);
+            self.entries.push_back(Entry::Peer { of, next: 0 });
+        }
+    }
+
+    /// Withdraws what has not been sent about `peer`, and adds that it left if anything was.
+    ///
+    /// `peer` must have been announced, and not be withdrawn already.
+    pub(super) fn withdraw(&mut self, peer: PeerId) {
+        let entry = self
+            .entries
+            .iter()
+            .position(|entry| matches!(entry, Entry::Peer { of, .. } if of.id == peer));
+        let removed = entry.and_then(|index| self.entries.remove(index));
+        let unheard_of = matches!(removed, Some(Entry::Peer { next: 0, .. }));
+        if !unheard_of {
+            self.entries.push_back(Entry::Number(i64::from(peer.0)));
+        }
+    }
+
+    /// Returns the number and descriptor of the message to be sent next.
+    pub(super) fn front(&self) -> Option<(i64, Option<BorrowedFd<'_>>)> {
+        Some(match self.entries.front()? {
+            Entry::Number(number) => (*number, None),
+            Entry::Memory(memory) => (MEMORY, Some(memory.as_fd())),
+            Entry::Peer { of, next } => (i64::from(of.id.0), Some(of.eventfds[*next].as_fd())),
+        })
+    }
+
+    /// Notes that the message at the front has been sent.
+    pub(super) fn advance(&mut self) {
+        if let Some(Entry::Peer { of, next }) = self.entries.front_mut() {
+            *next += 1;
+            if *next < of.eventfds.len() {
+                return;
+            }
+        }
+        self.entries.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{eventfd, EventfdFlags};
+
+    fn vectors(id: u16, count: usize) -> Arc<Vectors> {
+        let eventfds = (0..count)
+            .map(|_| eventfd(0, EventfdFlags::CLOEXEC).unwrap())
+            .collect();
+        Arc::new(Vectors {
+            id: PeerId(id),
+            eventfds,
+        })
+    }
+
+    /// Sends the next `limit` messages and returns them as (number, has a descriptor).
+    fn send(queue: &mut Queue, limit: usize) -> Vec<(i64, bool)> {
+        let mut sent = Vec::new();
+        while sent.len() < limit {
+            let Some((number, descriptor)) = queue.front() else {
+                break;
+            };
+            sent.push((number, descriptor.is_some()));
+            queue.advance();
+        }
+        sent
+    }
+
+    fn greeted() -> Queue {
+        let memory = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap());
+        let mut queue = Queue::greeting(PeerId(7), memory);
+        let greeting = [(0, false), (7, false), (-1, true)];
+        assert_eq!(send(&mut queue, 3), greeting);
+        queue
+    }
+
+    #[test]
+    fn a_peer_that_left_unannounced_is_never_mentioned() {
+        let mut queue = greeted();
+        queue.announce(&vectors(8, 2));
+        queue.announce(&vectors(9, 1));
+        queue.withdraw(PeerId(8));
+        assert_eq!(send(&mut queue, 9), [(9, true)]);
+    }
+
+    #[test]
+    fn a_peer_that_left_half_announced_gets_its_departure_only() {
+        let mut queue = greeted();
+        queue.announce(&vectors(8, 3));
+        assert_eq!(send(&mut queue, 1), [(8, true)]);
+        queue.withdraw(PeerId(8));
+        assert_eq!(send(&mut queue, 9), [(8, false)]);
+    }
+
+    #[test]
+    fn a_peer_announced_in_full_gets_its_departure_in_order() {
+        let mut queue = greeted();
+        queue.announce(&vectors(8, 2));
+        assert_eq!(send(&mut queue, 2), [(8, true), (8, true)]);
+        queue.announce(&vectors(9, 1));
+        queue.withdraw(PeerId(8));
+        assert_eq!(send(&mut queue, 9), [(9, true), (8, false)]);
+    }
+
+    #[test]
+    fn a_client_that_stops_reading_costs_no_more_than_the_bound() {
+        const CLIENTS: u16 = 10;
+        let mut queue = greeted();
+        let mut longest = 0;
+        let mut random = 1_u32;
+        let mut connected: VecDeque<u16> = VecDeque::new();
+        for id in 100..3000 {
+            if connected.len() == usize::from(CLIENTS) {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let leaver = (random >> 16) as usize % connected.len();
+                queue.withdraw(PeerId(connected.remove(leaver).unwrap()));
+            }
+            queue.announce(&vectors(id, 2));
+            connected.push_back(id);
+            // Now and then one message gets through, which is the worst case.
+            if random & (1 << 20) == 0 {
+                send(&mut queue, 1);
+            }
+            longest = longest.max(queue.entries.len());
+        }
+        assert!(longest > usize::from(CLIENTS), "departures were queued");
+        assert!(longest <= 2 * usize::from(CLIENTS), "{longest} entries");
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The socket in the file system: taking its path, guarding it, giving it up.
+//!
+//! A lock file next to the socket makes the check for a stale socket safe: without it two
+//! servers that start at once could both find the socket stale, and the slower one would
+//! remove the other's. The kernel drops the lock with the process, however that ends.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    chmod, chownat, flock, fstat, lstat, open, unlink, AtFlags, FileType, FlockOperation, Gid,
+    Mode, OFlags, Stat, CWD,
+};
+use rustix::io::Errno;
+use rustix::net::{
+    accept_with, bind, connect, listen, socket_with, AddressFamily, SocketAddrUnix, SocketFlags,
+    SocketType,
+};
+
+use super::error::BindError;
+
+/// Connections that may wait to be accepted; the kernel lowers it to `somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// A listening socket, removed from the file system on drop.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: OwnedFd,
+    // Dropped in this order: the socket's file goes while the lock is held.
+    _file: SocketFile,
+    _lock: Lock,
+}
+
+impl Listener {
+    /// Listens at `path`, in place of a stale socket if there is one.
+    ///
+    /// Nobody can connect before mode and group are as asked for.
+    pub(super) fn bind(path: &Path, mode: u32, group: Option<Gid>) -> Result<Self, BindError> {
+        let failed = |step| {
+            move |error| BindError::Path {
+                step,
+                path: path.to_owned(),
+                error,
+            }
+        };
+        let address = SocketAddrUnix::new(path).map_err(failed("use as a socket path"))?;
+        let lock = Lock::take(path)?;
+        remove_stale(path, &address)?;
+        let socket = stream_socket().map_err(failed("create the socket"))?;
+        bind(&socket, &address).map_err(|error| match error {
+            Errno::ADDRINUSE => BindError::InUse {
+                socket: path.to_owned(),
+            },
+            error => failed("create the socket")(error),
+        })?;
+        let file = SocketFile::at(path).map_err(failed("find the new socket"))?;
+        // Connecting to a socket that does not listen yet fails, so nobody slips in here.
+        if group.is_some() {
+            chownat(CWD, path, None, group, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(failed("set the group of"))?;
+        }
+        chmod(path, Mode::from_raw_mode(mode)).map_err(failed("set the mode of"))?;
+        listen(&socket, BACKLOG).map_err(failed("listen at"))?;
+        Ok(Self {
+            socket,
+            _file: file,
+            _lock: lock,
+        })
+    }
+
+    /// Accepts one waiting connection; `WOULDBLOCK` if there is none.
+    pub(super) fn accept(&self) -> rustix::io::Result<OwnedFd> {
+        accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn stream_socket() -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+/// Removes the socket at `path` if nobody listens there, and nothing else.
+fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), BindError> {
+    let failed = |step| {
+        move |error| BindError::Path {
+            step,
+            path: path.to_owned(),
+            error,
+        }
+    };
+    match lstat(path) {
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(failed("look at")(error)),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Socket => {
+            return Err(BindError::NotASocket {
+                path: path.to_owned(),
+            });
+        }
+        Ok(_) => {}
+    }
+    let probe = stream_socket().map_err(failed("probe the socket"))?;
+    match connect(&probe, address) {
+        Err(Errno::CONNREFUSED) => match unlink(path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed("remove the stale socket")(error)),
+        },
+        Err(Errno::NOENT) => Ok(()),
+        // AGAIN: its backlog is full; PROTOTYPE: somebody's socket of another type.
+        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => Err(BindError::InUse {
+            socket: path.to_owned(),
+        }),
+        Err(error) => Err(failed("probe the socket")(error)),
+    }
+}
+
+/// The file of a bound socket, removed on drop unless another has taken its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> rustix::io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(&lstat(path)?),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if lstat(&self.path).is_ok_and(|stat| identity(&stat) == self.identity) {
+            // Nothing can be done about a failure; the next server finds the socket stale.
+            let _ = unlink(&self.path);
+        }
+    }
+}
+
+/// The lock of a socket path, held until drop, when its file is removed.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    _file: OwnedFd,
+}
+
+impl Lock {
+    fn take(socket: &Path) -> Result<Self, BindError> {
+        let mut path = OsString::from(socket);
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let failed = |error| BindError::Path {
+            step: "create the lock file",
+            path: path.clone(),
+            error,
+        };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        loop {
+            let file = open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(BindError::InUse {
+                        socket: socket.to_owned(),
+                    });
+                }
+                Err(error) => return Err(failed(error)),
+            }
+            // The holder before us may have removed the file between our open and flock.
+            let ours = fstat(&file).map_err(failed)?;
+            if lstat(&path).is_ok_and(|there| identity(&there) == identity(&ours)) {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked: whoever opened the file already will find that it is no longer there.
+        let _ = unlink(&self.path);
+    }
+}
+
+/// Returns what tells two files apart: device and inode.
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}

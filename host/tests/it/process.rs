@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command `ivshmem server` as a child process, for the integration tests.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use crate::common::LIMIT;
+use ivshmem_host::peer::Peer;
+use rustix::process::{prlimit, Pid, Resource, Rlimit};
+use tempfile::TempDir;
+
+/// Path of the command.
+pub const COMMAND: &str = env!("CARGO_BIN_EXE_ivshmem");
+
+/// A running command, killed on drop.
+pub struct Running {
+    pub child: Child,
+    pub log: Receiver<String>,
+    pub socket: PathBuf,
+    pub directory: TempDir,
+}
+
+impl Running {
+    /// Starts `ivshmem server` under the shell command `limits`, with the arguments `more`.
+    pub fn start(limits: &str, vectors: u16, more: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("ivshmem.sock");
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(format!(r#"{limits}; exec "$0" "$@""#))
+            .args([COMMAND, "server", "--size", "64K", "--vectors"])
+            .arg(vectors.to_string())
+            .arg("--socket")
+            .arg(&socket)
+            .args(more)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, log) = mpsc::channel();
+        thread::spawn(move || {
+            stderr
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|l| sender.send(l))
+        });
+        Self {
+            child,
+            log,
+            socket,
+            directory,
+        }
+    }
+
+    /// Returns the next line of the log.
+    pub fn line(&self) -> String {
+        self.log.recv_timeout(LIMIT).expect("a line of the log")
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Returns the numbers of the open file descriptors.
+    pub fn descriptors(&self) -> BTreeSet<u64> {
+        names(Path::new(&format!("/proc/{}/fd", self.child.id())))
+            .iter()
+            .map(|name| name.to_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// Sets the soft limit of open files of the running command.
+    pub fn limit_descriptors(&self, soft: u64) -> u64 {
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        let new = Rlimit {
+            current: Some(soft),
+            maximum: limit.maximum,
+        };
+        prlimit(Some(self.pid()), Resource::Nofile, new)
+            .unwrap()
+            .current
+            .unwrap()
+    }
+
+    pub fn join(&self) -> Peer {
+        Peer::connect_within(&self.socket, LIMIT).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails if it has ended, which is what is wanted.
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Returns the names in a directory, in order.
+pub fn names(directory: &Path) -> Vec<OsString> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    names
+}
