@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! This kernel as a machine that the scenarios can run on.
+
+use core::{cell::Cell, fmt};
+
+use ivshmem::pci::{ConfigSpace, Function, PortCam};
+use ivshmem::{attach, Attached, MmioRegion, MsiMessage, VectorIndex};
+use ivshmem_scenarios::{Failure, Machine};
+
+use crate::{
+    arch::{apic, cpu, time},
+    cmdline, interrupts,
+    platform::KernelPlatform,
+    println, serial,
+};
+
+/// How long anything in a scenario may take: a guest of a loaded host is slow, but not that slow.
+const TIME_LIMIT_NS: u64 = 10_000_000_000;
+
+/// How long the host may think before it says something.
+const HEAR_LIMIT_NS: u64 = 60_000_000_000;
+
+/// The one machine there is.
+#[derive(Debug)]
+pub struct KernelMachine {
+    config: ConfigSpace<PortCam>,
+    /// Slot of vector 0 of the device attached last.
+    first_slot: Cell<u8>,
+}
+
+impl KernelMachine {
+    /// Returns the machine. One at a time may be in use.
+    pub const fn new() -> Self {
+        // SAFETY: ring 0, and nothing else in this kernel uses the two ports.
+        let ports = unsafe { PortCam::new() };
+        // SAFETY: there is one processor, no handler touches configuration space, and devices
+        // have no other drivers here.
+        let config = unsafe { ConfigSpace::new(ports) };
+        Self {
+            config,
+            first_slot: Cell::new(0),
+        }
+    }
+
+    fn slot(&self, vector: VectorIndex) -> Option<u8> {
+        self.first_slot.get().checked_add(vector.0.try_into().ok()?)
+    }
+}
+
+impl Machine for KernelMachine {
+    type Config = PortCam;
+    type Registers = MmioRegion;
+    type Device = Attached;
+
+    fn config(&self) -> &ConfigSpace<PortCam> {
+        &self.config
+    }
+
+    fn attach(&self, function: &Function<'_, PortCam>, vectors: u16) -> Result<Attached, Failure> {
+        let mut platform = KernelPlatform::new(vectors.try_into()?)?;
+        self.first_slot
+            .set(platform.slot(VectorIndex(0)).unwrap_or(interrupts::SLOTS));
+        Ok(attach(function, &mut platform)?)
+    }
+
+    fn detach(&self, device: Attached, function: &Function<'_, PortCam>) {
+        if let Ok(mut platform) = KernelPlatform::new(0) {
+            // SAFETY: `function` is the one attached, and all platforms of this kernel are the same
+            // mapper.
+            unsafe { device.detach(function, &mut platform) };
+        }
+    }
+
+    fn interrupts(&self, vector: VectorIndex) -> u32 {
+        self.slot(vector).map_or(0, interrupts::count)
+    }
+
+    fn message(&self, vector: VectorIndex) -> MsiMessage {
+        let vector = self.slot(vector).and_then(interrupts::vector);
+        // Vector 0xff is the spurious one, which every processor has.
+        MsiMessage::x86(
+            apic::id() as u8,
+            vector.unwrap_or(interrupts::SPURIOUS_VECTOR),
+        )
+    }
+
+    fn wait(&self, condition: &mut dyn FnMut() -> bool) -> bool {
+        cpu::wait_until(time::now_ns() + TIME_LIMIT_NS, condition)
+    }
+
+    fn pause(&self, milliseconds: u32) {
+        cpu::wait_until(time::now_ns() + u64::from(milliseconds) * 1_000_000, || {
+            false
+        });
+    }
+
+    fn argument(&self, key: &str) -> Option<&str> {
+        cmdline::get(key)
+    }
+
+    fn has(&self, word: &str) -> bool {
+        cmdline::has(word)
+    }
+
+    fn say(&self, line: fmt::Arguments<'_>) {
+        println!("{line}");
+    }
+
+    fn hear<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b str, Failure> {
+        Ok(serial::read_line(buffer, time::now_ns() + HEAR_LIMIT_NS)?)
+    }
+}

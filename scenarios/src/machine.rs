@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a scenario needs of the machine it runs on.
+
+use core::fmt;
+use core::ops::Deref;
+
+use ivshmem::pci::{find, ConfigRegionAccess, ConfigSpace, Function};
+use ivshmem::{Ivshmem, MsiMessage, Registers, VectorIndex};
+
+use crate::Failure;
+
+/// A backend: something with a PCI bus, interrupts, time, and a line to whoever runs the test.
+pub trait Machine {
+    /// The configuration mechanism.
+    type Config: ConfigRegionAccess;
+    /// How registers are reached.
+    type Registers: Registers;
+    /// An attached device.
+    type Device: Deref<Target = Ivshmem<Self::Registers>>;
+
+    /// Returns configuration space.
+    fn config(&self) -> &ConfigSpace<Self::Config>;
+
+    /// Attaches the device at `function`, with a handler of its own for each of the first `vectors` vectors.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the driver from attaching.
+    fn attach(
+        &self,
+        function: &Function<'_, Self::Config>,
+        vectors: u16,
+    ) -> Result<Self::Device, Failure>;
+
+    /// Detaches what `attach` attached.
+    fn detach(&self, device: Self::Device, function: &Function<'_, Self::Config>);
+
+    /// Returns how often the handler of `vector` has run since the machine started.
+    fn interrupts(&self, vector: VectorIndex) -> u32;
+
+    /// Returns the message that reaches the handler of `vector`.
+    fn message(&self, vector: VectorIndex) -> MsiMessage;
+
+    /// Waits until `condition` holds, asleep between interrupts; `false` when the machine's time limit is over.
+    fn wait(&self, condition: &mut dyn FnMut() -> bool) -> bool;
+
+    /// Lets `milliseconds` pass, taking interrupts.
+    fn pause(&self, milliseconds: u32);
+
+    /// Returns the value of `key` among the arguments of this run.
+    fn argument(&self, key: &str) -> Option<&str>;
+
+    /// Returns whether `word` is among the arguments of this run.
+    fn has(&self, word: &str) -> bool;
+
+    /// Tells the host a line.
+    fn say(&self, line: fmt::Arguments<'_>);
+
+    /// Waits for a line from the host, without its end.
+    ///
+    /// # Errors
+    ///
+    /// No line came in time, or it does not fit `buffer`.
+    fn hear<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b str, Failure>;
+}
+
+/// Returns the first ivshmem device of the machine.
+///
+/// # Errors
+///
+/// There is none.
+pub fn device<M: Machine>(machine: &M) -> Result<Function<'_, M::Config>, Failure> {
+    find(machine.config()).next().ok_or_else(|| {
+        Failure::new(format_args!(
+            "no ivshmem device (1af4:1110) on any bus; start QEMU with -device ivshmem-plain or ivshmem-doorbell"
+        ))
+    })
+}
