@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trials in real virtual machines: the driver in the test kernel, against QEMU's devices.
+//!
+//! One machine, or a set of machines, per trial; each with a deadline, its
+//! serial log printed on failure, killed on drop. `xtask::trials` says what
+//! happens where QEMU or a toolchain for the kernel is missing.
+
+mod discovery;
+mod guests;
+mod interrupts;
+mod kernel;
+mod lab;
+mod memory;
+mod peers;
+mod server;
+
+use std::process::ExitCode;
+
+use lab::Lab;
+
+fn main() -> ExitCode {
+    let groups = [
+        kernel::trials(),
+        discovery::trials(),
+        interrupts::trials(),
+        memory::trials(),
+        peers::trials(),
+        server::trials(),
+    ];
+    xtask::trials::main(Lab::open, groups.into_iter().flatten())
+}

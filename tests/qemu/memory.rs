@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trials of the shared memory: every byte, in both directions, and regions too large to fill.
+
+use ivshmem_host::mapping::Mapping;
+use ivshmem_scenarios::pattern;
+use libtest_mimic::Failed;
+use xtask::qemu::{option_value, Guest};
+
+use crate::guests::{plain, Place, TestServer};
+use crate::lab::{field, hear, number, same, Lab, Need, PATIENCE};
+
+const SIZE: u64 = 4 << 20;
+
+pub fn trials() -> Vec<Need> {
+    vec![
+        Need::new("memory::every_byte_of_a_file_both_ways", |lab| {
+            let folder = tempfile::tempdir()?;
+            let path = folder.path().join("memory");
+            let file = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(&path)?;
+            file.set_len(SIZE)?;
+            let backend = format!(
+                "memory-backend-file,id=memory,share=on,size={SIZE},mem-path={}",
+                option_value(&path)
+            );
+            let guest = lab.guest("run=memory").object(&backend);
+            let guest = Place::Pc.put(guest, "ivshmem-plain,memdev=memory");
+            both_ways(guest, &Mapping::of(&file)?)
+        }),
+        Need::new(
+            "memory::every_byte_of_the_servers_memory_both_ways",
+            |lab| {
+                let server = TestServer::start(SIZE, 1)?;
+                let mapping = Mapping::of(server.server.memory())?;
+                both_ways(
+                    server.doorbell(lab.guest("run=memory"), Place::Q35),
+                    &mapping,
+                )
+            },
+        ),
+        Need::new("memory::ends_of_every_size", |lab: &Lab| {
+            // 4 GiB and 64 GiB lie above 4 GiB, 2 GiB is where sign extension would show.
+            for (size, bytes) in [
+                ("4K", 4 << 10),
+                ("2G", 2 << 30),
+                ("4G", 4 << 30),
+                ("64G", 64_u64 << 30),
+            ] {
+                let vm = plain(lab.guest("run=memory-ends"), Place::Q35, size).spawn()?;
+                same(size, number(field(&hear(&vm, "memory")?, "len")?)?, bytes)?;
+                vm.finish(PATIENCE)?;
+            }
+            Ok(())
+        }),
+    ]
+}
+
+/// Runs `memory` and plays the host's part of it.
+fn both_ways(guest: Guest, mapping: &Mapping) -> Result<(), Failed> {
+    let vm = guest.spawn()?;
+    let filled = hear(&vm, "filled")?;
+    let memory = mapping.memory();
+    same(
+        "length",
+        number(field(&filled, "len")?)?,
+        memory.len() as u64,
+    )?;
+    let mut expected = vec![0; memory.len()];
+    pattern::fill(number(field(&filled, "seed")?)?, 0, &mut expected);
+    let mut seen = vec![0; memory.len()];
+    memory.read(0, &mut seen)?;
+    if let Some(at) = (0..seen.len()).find(|&at| seen[at] != expected[at]) {
+        return Err(format!(
+            "the host sees {:#x} at {at:#x}, the guest wrote {:#x}",
+            seen[at], expected[at]
+        )
+        .into());
+    }
+    let seed = 0xfeed;
+    pattern::fill(seed, 0, &mut expected);
+    memory.write(0, &expected)?;
+    vm.send_line(&format!("check {seed}"))?;
+    vm.finish(PATIENCE)?;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trials of the server with a live QEMU attached, which must survive what other clients do.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ivshmem::VectorIndex;
+use ivshmem_host::peer::Peer;
+use libtest_mimic::Failed;
+
+use crate::guests::TestServer;
+use crate::lab::{same, Lab, Need, PATIENCE};
+use crate::peers::{join, Puppet};
+
+const VECTORS: u16 = 2;
+
+pub fn trials() -> Vec<Need> {
+    vec![
+        Need::new(
+            "server::a_thousand_clients_come_and_go_under_a_live_guest",
+            thousand,
+        ),
+        Need::new("server::sixty_four_clients_ring_a_live_guest", sixty_four),
+        Need::new(
+            "server::a_guest_joins_past_clients_that_never_read",
+            never_read,
+        ),
+    ]
+}
+
+fn thousand(lab: &Lab) -> Result<(), Failed> {
+    let server = TestServer::start(1 << 20, VECTORS)?;
+    let guest = Puppet::boot(lab, &server, "guest")?;
+    let socket = server.server.socket();
+    for round in 0..1000 {
+        if round % 3 == 0 {
+            // Gone in the middle of the handshake, at another byte each time.
+            let mut stream = UnixStream::connect(socket)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.read_exact(&mut vec![0; round % 40])?;
+        } else {
+            let peer = Peer::connect(socket)?;
+            if round % 50 == 1 {
+                peer.ring(guest.id, VectorIndex(0))?;
+            }
+        }
+    }
+    same("clients", server.server.wait_for_clients(1, PATIENCE), true)?;
+    // The guest has taken in a thousand comings and goings if it can be rung, and ring, and be seen by a newcomer.
+    let host = join(&server, &[guest.id])?;
+    host.ring(guest.id, VectorIndex(1))?;
+    guest.arrived(1, 1)?;
+    guest.ring(host.id(), 0, 1)?;
+    same(
+        "the host is rung",
+        host.wait(VectorIndex(0), PATIENCE)?,
+        true,
+    )?;
+    same("rings on the way", guest.count(0)? >= 1, true)?;
+    guest.quit()
+}
+
+fn sixty_four(lab: &Lab) -> Result<(), Failed> {
+    let server = TestServer::start(1 << 20, VECTORS)?;
+    let guest = Puppet::boot(lab, &server, "guest")?;
+    let mut peers = Vec::new();
+    for _ in 0..64 {
+        peers.push(join(&server, &[guest.id])?);
+    }
+    for (peer, count) in peers.iter().zip(1..) {
+        peer.ring(guest.id, VectorIndex(1))?;
+        guest.arrived(1, count)?;
+        guest.ring(peer.id(), 1, 1)?;
+        same("a peer is rung", peer.wait(VectorIndex(1), PATIENCE)?, true)?;
+    }
+    drop(peers);
+    same("clients", server.server.wait_for_clients(1, PATIENCE), true)?;
+    guest.ring(guest.id, 0, 1)?;
+    guest.arrived(0, 1)?;
+    guest.quit()
+}
+
+fn never_read(lab: &Lab) -> Result<(), Failed> {
+    let server = TestServer::start(1 << 20, VECTORS)?;
+    let socket = server.server.socket();
+    let silent = (0..8)
+        .map(|_| UnixStream::connect(socket))
+        .collect::<Result<Vec<_>, _>>()?;
+    same(
+        "clients",
+        server.server.wait_for_clients(silent.len(), PATIENCE),
+        true,
+    )?;
+    let guest = Puppet::boot(lab, &server, "guest")?;
+    // Enough news to fill the buffers of those that do not read.
+    for _ in 0..300 {
+        Peer::connect_within(socket, Duration::from_secs(5))?;
+    }
+    let host = join(&server, &[guest.id])?;
+    host.ring(guest.id, VectorIndex(0))?;
+    guest.arrived(0, 1)?;
+    guest.quit()
+}

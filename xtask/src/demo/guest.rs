@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The guests of the demo: booted, listened to, and heard to the end.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ivshmem::PeerId;
+use ivshmem_host::server::RunningServer;
+use ivshmem_scenarios::demo::Role;
+use ivshmem_scenarios::Failure;
+
+use super::error::DemoError;
+use super::interrupt::Interrupt;
+use super::report::Series;
+use super::BOOT_LIMIT;
+use crate::qemu::{Guest, Vm};
+use crate::tools::Tools;
+
+/// How long a guest may be silent. Its own limits are shorter and give better reasons.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// How often an interrupt is looked for.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Guests A and B. Dropping them ends them.
+pub struct Guests {
+    a: Listener,
+    b: Listener,
+    /// What the guests say, in the order in which it came.
+    lines: Receiver<(Role, String)>,
+    /// What was said while something else was waited for.
+    kept: RefCell<Vec<(Role, String)>>,
+    interrupt: Interrupt,
+}
+
+/// A guest and the thread that listens to it.
+struct Listener {
+    vm: Arc<Vm>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Guests {
+    /// Boots both, each with `device`; B when A has joined `server`, so that A has the lower ID.
+    pub fn boot(
+        tools: &Tools,
+        kernel: &Path,
+        device: &[String],
+        server: &RunningServer,
+        interrupt: &Interrupt,
+    ) -> Result<Self, DemoError> {
+        let (sender, lines) = mpsc::channel();
+        let boot = |role: Role, sender| {
+            let guest = Guest::new(tools, kernel)
+                .name(role.name())
+                .append(format!("mode=demo role={}", role.name()))
+                .args(device);
+            Listener::start(guest.spawn()?, role, sender)
+        };
+        let a = boot(Role::A, sender.clone())?;
+        // If it does not join, waiting for it to be ready tells why.
+        let deadline = Instant::now() + BOOT_LIMIT;
+        while !server.wait_for_clients(1, GLANCE)
+            && a.vm.status().is_none()
+            && !interrupt.came()
+            && Instant::now() < deadline
+        {}
+        let b = boot(Role::B, sender)?;
+        Ok(Self {
+            a,
+            b,
+            lines,
+            kept: RefCell::default(),
+            interrupt: interrupt.clone(),
+        })
+    }
+
+    /// Waits until `role` has attached its device, and returns its ID.
+    pub fn ready(&self, role: Role) -> Result<PeerId, DemoError> {
+        let line = self.hear(role, "@ ready ")?;
+        let id = field(&line, "id").and_then(|id| id.parse().ok());
+        id.map(PeerId).ok_or(DemoError::Line(line))
+    }
+
+    /// Waits for a series of A.
+    pub fn figures(&self) -> Result<Series, DemoError> {
+        let line = self.hear(Role::A, "@ figures ")?;
+        Series::from_line(&line).ok_or(DemoError::Line(line))
+    }
+
+    /// Waits until `role` is ready to talk with the host.
+    pub fn free(&self, role: Role) -> Result<(), DemoError> {
+        self.hear(role, "@ free ").map(drop)
+    }
+
+    /// Waits until `role` has shown a message from the host.
+    pub fn shown(&self, role: Role) -> Result<(), DemoError> {
+        self.hear(role, "host -> ").map(drop)
+    }
+
+    /// Waits until both have passed and are gone.
+    pub fn finish(&self) -> Result<(), DemoError> {
+        self.a.vm.finish(BOOT_LIMIT)?;
+        self.b.vm.finish(BOOT_LIMIT)?;
+        Ok(())
+    }
+
+    /// Returns the error for a conversation that broke off, with what the guests have to say to it.
+    pub fn explain(&self, failure: Failure, interrupt: &Interrupt) -> DemoError {
+        if interrupt.came() {
+            return DemoError::Interrupted;
+        }
+        DemoError::Conversation(format!(
+            "{}\n{}\n{}",
+            failure.as_str(),
+            self.a.vm.report(),
+            self.b.vm.report()
+        ))
+    }
+
+    const fn listener(&self, role: Role) -> &Listener {
+        match role {
+            Role::B => &self.b,
+            _ => &self.a,
+        }
+    }
+
+    /// Waits for a line of `role` that starts with `start`. Shows what guests have to show meanwhile.
+    fn hear(&self, role: Role, start: &str) -> Result<String, DemoError> {
+        let wanted = |(speaker, line): &(Role, String)| *speaker == role && line.starts_with(start);
+        let mut kept = self.kept.borrow_mut();
+        if let Some(index) = kept.iter().position(wanted) {
+            return Ok(kept.remove(index).1);
+        }
+        let vm = &self.listener(role).vm;
+        let deadline = Instant::now() + SILENCE_LIMIT;
+        // The machine's end is looked for before its lines, so that its last ones are not missed.
+        while Instant::now() < deadline && !self.interrupt.came() {
+            let ended = vm.status().is_some();
+            match self.lines.recv_timeout(GLANCE) {
+                Ok(said) => {
+                    if said.1.contains(" -> ") {
+                        println!("{}", said.1);
+                    }
+                    if wanted(&said) {
+                        return Ok(said.1);
+                    }
+                    kept.push(said);
+                }
+                Err(RecvTimeoutError::Timeout) if !ended => {}
+                Err(_) => break,
+            }
+        }
+        if self.interrupt.came() {
+            return Err(DemoError::Interrupted);
+        }
+        vm.finish(Duration::ZERO)?;
+        Err(DemoError::Line(format!(
+            "nothing that starts with `{start}`"
+        )))
+    }
+}
+
+impl Listener {
+    fn start(vm: Vm, role: Role, sender: Sender<(Role, String)>) -> Result<Self, DemoError> {
+        let vm = Arc::new(vm);
+        let speaker = Arc::clone(&vm);
+        let thread = thread::Builder::new().spawn(move || {
+            // Ends with the guest, or when nobody listens any more.
+            while let Ok(line) = speaker.wait_line(|_| true, SILENCE_LIMIT) {
+                if sender.send((role, line)).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self {
+            vm,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Its log ends with it, and so does the thread, which holds the other half of the `Arc`.
+        self.vm.kill();
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been reported by itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Returns the value of `key=value` in a line.
+pub fn field<'l>(line: &'l str, key: &str) -> Option<&'l str> {
+    line.split_whitespace()
+        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+}

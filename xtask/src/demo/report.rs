@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The figures of the demo: a table for people and JSON for programs.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use ivshmem::PeerId;
+use ivshmem_scenarios::demo::{Figures, Role, Wait};
+use serde_json::{json, Value};
+
+use super::error::DemoError;
+use super::guest::field;
+use crate::tools::Tools;
+
+/// The round trips of one pair in one way of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// Who measured.
+    pub from: Role,
+    /// Who answered.
+    pub to: Role,
+    /// How both waited.
+    pub wait: Wait,
+    /// What came out.
+    pub figures: Figures,
+    /// Doorbells that the measuring side heard.
+    pub doorbells: u64,
+}
+
+impl Series {
+    /// Returns the series that a guest's line tells of.
+    pub fn from_line(line: &str) -> Option<Self> {
+        let number = |key| field(line, key)?.parse().ok();
+        let wait = field(line, "wait")?;
+        Some(Self {
+            from: Role::from_name(field(line, "from")?)?,
+            to: Role::from_name(field(line, "to")?)?,
+            wait: [Wait::Doorbell, Wait::Polling]
+                .into_iter()
+                .find(|known| known.name() == wait)?,
+            figures: Figures {
+                count: field(line, "count")?.parse().ok()?,
+                p50_ns: number("p50_ns")?,
+                p99_ns: number("p99_ns")?,
+                max_ns: number("max_ns")?,
+            },
+            doorbells: field(line, "doorbells")?.parse().ok()?,
+        })
+    }
+
+    fn to_json(self) -> Value {
+        json!({
+            "from": self.from.name(),
+            "to": self.to.name(),
+            "wait": self.wait.name(),
+            "count": self.figures.count,
+            "p50_ns": self.figures.p50_ns,
+            "p99_ns": self.figures.p99_ns,
+            "max_ns": self.figures.max_ns,
+            "doorbells": self.doorbells,
+        })
+    }
+}
+
+/// Everything measured, and on what.
+#[derive(Clone, Debug)]
+pub struct Report {
+    qemu: String,
+    accelerator: String,
+    ids: [(Role, PeerId); 3],
+    series: Vec<Series>,
+}
+
+impl Report {
+    /// Starts a report of guests with `guests` as IDs of A and B.
+    pub fn new(tools: &Tools, guests: (PeerId, PeerId), host: PeerId) -> Self {
+        Self {
+            qemu: tools.qemu.version.clone(),
+            accelerator: tools.accelerator.kind.name().into(),
+            ids: [(Role::A, guests.0), (Role::B, guests.1), (Role::Host, host)],
+            series: Vec::new(),
+        }
+    }
+
+    /// Adds a series.
+    pub fn add(&mut self, series: Series) {
+        self.series.push(series);
+    }
+
+    fn to_json(&self) -> Value {
+        let ids = self.ids.iter();
+        json!({
+            "qemu": self.qemu,
+            "accelerator": self.accelerator,
+            "peers": ids.map(|(role, id)| (role.name().to_string(), json!(id.0))).collect::<serde_json::Map<_, _>>(),
+            "round_trips": self.series.iter().map(|series| series.to_json()).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "round trips     by         count        p50        p99        max  doorbells"
+        )?;
+        for series in &self.series {
+            let figures = series.figures;
+            writeln!(
+                f,
+                "{:<4} <-> {:<6} {:<10} {:>5} {:>10} {:>10} {:>10} {:>10}",
+                series.from.to_string(),
+                series.to.to_string(),
+                series.wait.name(),
+                figures.count,
+                Time(figures.p50_ns).to_string(),
+                Time(figures.p99_ns).to_string(),
+                Time(figures.max_ns).to_string(),
+                series.doorbells,
+            )?;
+        }
+        write!(
+            f,
+            "QEMU {}, accelerator {}; times are of this machine, now",
+            self.qemu, self.accelerator
+        )
+    }
+}
+
+/// A time in nanoseconds, shown in the unit that suits it.
+struct Time(u32);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ns = f64::from(self.0);
+        match self.0 {
+            0..=9_999 => write!(f, "{} ns", self.0),
+            10_000..=9_999_999 => write!(f, "{:.1} us", ns / 1e3),
+            _ => write!(f, "{:.1} ms", ns / 1e6),
+        }
+    }
+}
+
+/// The file that takes the figures.
+#[derive(Debug)]
+pub struct JsonFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl JsonFile {
+    /// Opens the file, so that it is known to be writable.
+    pub fn create(path: &Path) -> Result<Self, DemoError> {
+        match File::create(path) {
+            Ok(file) => Ok(Self {
+                path: path.into(),
+                file,
+            }),
+            Err(error) => Err(DemoError::Json {
+                path: path.into(),
+                error,
+            }),
+        }
+    }
+
+    /// Writes the report.
+    pub fn write(mut self, report: &Report) -> Result<(), DemoError> {
+        let text = format!("{:#}\n", report.to_json());
+        let result: io::Result<()> = self.file.write_all(text.as_bytes());
+        result.map_err(|error| DemoError::Json {
+            path: self.path,
+            error,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_line_becomes_a_series() {
+        let line = "@ figures from=a to=b wait=polling count=10000 p50_ns=130 p99_ns=150 max_ns=9000 doorbells=0";
+        let series = Series::from_line(line).unwrap();
+        assert_eq!((series.from, series.to), (Role::A, Role::B));
+        assert_eq!(series.figures.p99_ns, 150);
+        assert_eq!(series.to_json()["wait"], "polling");
+        assert_eq!(Series::from_line("@ figures from=a to=b"), None);
+        assert_eq!(Series::from_line(&line.replace("polling", "magic")), None);
+    }
+
+    #[test]
+    fn times_have_units_that_suit_them() {
+        let shown = [130, 9_999, 62_449, 12_000_000].map(|ns| Time(ns).to_string());
+        assert_eq!(shown, ["130 ns", "9999 ns", "62.4 us", "12.0 ms"]);
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Workspace tasks: set-up, the kernel's build, QEMU and the test run.
+//!
+//! The binary `cargo xtask` is a thin layer of verbs over this library, and the trials in
+//! `tests/qemu.rs` stand on it too:
+//!
+//! | module | job |
+//! | --- | --- |
+//! | [`probe`] | what this machine has, behind a trait so that decisions are tested on made-up machines |
+//! | [`tools`], [`accelerator`], [`toolchain`] | the decisions: which QEMU, which accelerator, which route to the kernel |
+//! | [`setup`] | installs what is missing, or says how to |
+//! | [`kernel`] | builds the test kernel |
+//! | [`qemu`] | command lines, virtual machines and their serial log |
+//! | [`qmp`] | QEMU's own view of a machine |
+//! | [`demo`] | two guests and this process talk |
+//! | [`trials`] | test binaries whose trials need virtual machines |
+//! | [`suite`] | the whole test run and its total |
+
+#![deny(unsafe_code)]
+
+pub mod accelerator;
+pub mod command_line;
+pub mod demo;
+pub mod environment;
+pub mod kernel;
+pub mod paths;
+pub mod probe;
+pub mod progress;
+pub mod qemu;
+pub mod qmp;
+pub mod setup;
+pub mod suite;
+pub mod toolchain;
+pub mod tools;
+pub mod trials;

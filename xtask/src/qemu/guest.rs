@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The description of a virtual machine, and QEMU's command line for it.
+
+use super::outcome::{Report, VmError, VmErrorKind};
+use super::process;
+use super::vm::Vm;
+use crate::accelerator::AcceleratorKind;
+use crate::command_line::shell_line;
+use crate::tools::Tools;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+/// A machine that is not running yet: a kernel and what it runs on.
+#[derive(Debug, Clone)]
+#[must_use = "a guest does nothing until it is spawned"]
+pub struct Guest {
+    qemu: PathBuf,
+    accelerator: AcceleratorKind,
+    kernel: PathBuf,
+    name: String,
+    machine: String,
+    memory_mib: u32,
+    append: Vec<String>,
+    extra: Vec<OsString>,
+    lifetime: Duration,
+}
+
+/// Where COM1 goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Serial {
+    /// Pipes of ours.
+    Pipes,
+    /// The user's terminal.
+    Terminal,
+}
+
+impl Guest {
+    /// Describes a machine of the type `pc` with 128 MiB, which may live for a minute.
+    pub fn new(tools: &Tools, kernel: impl Into<PathBuf>) -> Self {
+        Self {
+            qemu: tools.qemu.path.clone(),
+            accelerator: tools.accelerator.kind,
+            kernel: kernel.into(),
+            name: "guest".into(),
+            machine: "pc".into(),
+            memory_mib: 128,
+            append: Vec::new(),
+            extra: Vec::new(),
+            lifetime: Duration::from_secs(60),
+        }
+    }
+
+    /// Names the machine; errors and logs use the name.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the machine type and its options, such as `q35` or `pc,usb=off`.
+    pub fn machine(mut self, machine: impl Into<String>) -> Self {
+        self.machine = machine.into();
+        self
+    }
+
+    /// Sets the accelerator, which is otherwise that of the tools.
+    pub const fn accelerator(mut self, accelerator: AcceleratorKind) -> Self {
+        self.accelerator = accelerator;
+        self
+    }
+
+    /// Sets the size of the guest's RAM in MiB.
+    pub const fn memory_mib(mut self, memory_mib: u32) -> Self {
+        self.memory_mib = memory_mib;
+        self
+    }
+
+    /// Adds words to the kernel command line.
+    pub fn append(mut self, words: impl Into<String>) -> Self {
+        self.append.push(words.into());
+        self
+    }
+
+    /// Adds one argument to QEMU's command line.
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.extra.push(argument.into());
+        self
+    }
+
+    /// Adds arguments to QEMU's command line.
+    pub fn args(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.extra.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a `-device`.
+    pub fn device(self, options: &str) -> Self {
+        self.args(["-device", options])
+    }
+
+    /// Adds an `-object`.
+    pub fn object(self, options: &str) -> Self {
+        self.args(["-object", options])
+    }
+
+    /// Adds a `-chardev`.
+    pub fn chardev(self, options: &str) -> Self {
+        self.args(["-chardev", options])
+    }
+
+    /// Sets how long the machine may live. When the time is over, everything that waits for it
+    /// fails.
+    pub const fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// Starts the machine in the background.
+    ///
+    /// # Errors
+    ///
+    /// - QEMU or the machine's temporary folder cannot be had.
+    pub fn spawn(self) -> Result<Vm, VmError> {
+        let scratch = match tempfile::Builder::new().prefix("ivshmem-vm-").tempdir() {
+            Ok(scratch) => scratch,
+            Err(error) => return Err(self.start_error(error)),
+        };
+        let qmp_socket = scratch.path().join("qmp");
+        let mut command = self.command(Serial::Pipes, Some(&qmp_socket));
+        // Ctrl-C is for us; we end our machines in order.
+        command.process_group(0);
+        Vm::start(self.name, command, self.lifetime, scratch, qmp_socket)
+    }
+
+    /// Runs the machine with COM1 on the terminal and waits for its end, however long it takes.
+    ///
+    /// # Errors
+    ///
+    /// - QEMU cannot be started or waited for.
+    pub fn run_on_terminal(&self) -> io::Result<ExitStatus> {
+        // Ctrl-C reaches QEMU too, which then ends by itself and puts the terminal in order.
+        let noticed = std::sync::Arc::default();
+        let handler = signal_hook::flag::register(signal_hook::consts::SIGINT, noticed)?;
+        let status =
+            process::spawn(self.command(Serial::Terminal, None)).and_then(|mut child| child.wait());
+        signal_hook::low_level::unregister(handler);
+        status
+    }
+
+    fn start_error(&self, error: io::Error) -> VmError {
+        VmError {
+            kind: VmErrorKind::Start(error),
+            report: Box::new(Report {
+                name: self.name.clone(),
+                command_line: shell_line(&self.command(Serial::Pipes, None)),
+                status: None,
+                serial: Vec::new(),
+                stderr: Vec::new(),
+            }),
+        }
+    }
+
+    fn command(&self, serial: Serial, qmp_socket: Option<&Path>) -> Command {
+        let mut command = Command::new(&self.qemu);
+        command.arg("-name").arg(option_value(&self.name));
+        // Nothing but what stands here: neither default devices nor the user's settings.
+        command.args(["-nodefaults", "-no-user-config"]);
+        // No window, and no monitor that would share stdin with the guest.
+        command.args(["-display", "none", "-monitor", "none"]);
+        // A triple fault shall end the run instead of starting it again.
+        command.arg("-no-reboot");
+        command.args(["-machine", &self.machine]);
+        command.args(["-accel", self.accelerator.name()]);
+        command.args(["-m", &format!("{}M", self.memory_mib)]);
+        // COM1. On pipes a Ctrl-C has no meaning; on a terminal it shall end QEMU.
+        let signal = match serial {
+            Serial::Pipes => "off",
+            Serial::Terminal => "on",
+        };
+        command.args(["-chardev", &format!("stdio,id=com1,signal={signal}")]);
+        command.args(["-serial", "chardev:com1"]);
+        // The guest's way to end QEMU with a status: writing v gives 2v+1.
+        command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        if let Some(socket) = qmp_socket {
+            // QEMU's own view, for comparison; it does not wait for anybody to ask.
+            let path = option_value(socket);
+            let chardev = format!("socket,id=qmp,server=on,wait=off,path={path}");
+            command.args(["-chardev", &chardev]);
+            command.args(["-mon", "chardev=qmp,mode=control"]);
+        }
+        // An ELF with a PVH note, which QEMU boots without a boot loader.
+        command.arg("-kernel").arg(&self.kernel);
+        if !self.append.is_empty() {
+            command.args(["-append", &self.append.join(" ")]);
+        }
+        command.args(&self.extra);
+        command
+    }
+}
+
+/// Returns a value as QEMU's option syntax wants it: a comma is doubled, else it would end the
+/// value.
+#[must_use]
+pub fn option_value(value: impl AsRef<OsStr>) -> String {
+    value.as_ref().to_string_lossy().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accelerator::Accelerator;
+    use crate::toolchain::{KernelToolchain, Route, RustVersion};
+    use crate::tools::QemuProgram;
+
+    fn tools() -> Tools {
+        Tools {
+            qemu: QemuProgram {
+                path: "/q".into(),
+                version: "7.2.22".into(),
+            },
+            accelerator: Accelerator {
+                kind: AcceleratorKind::Tcg,
+                reason: "a test".into(),
+            },
+            kernel: KernelToolchain {
+                route: Route::Active,
+                version: RustVersion(1, 95, 0),
+            },
+            uefi: None,
+        }
+    }
+
+    #[test]
+    fn the_command_line_has_what_was_asked_for() {
+        let guest = Guest::new(&tools(), "/k")
+            .name("a,b")
+            .machine("q35")
+            .memory_mib(64)
+            .append("run=x")
+            .append("list")
+            .device("ivshmem-plain,memdev=m");
+        let line = shell_line(&guest.command(Serial::Pipes, Some(Path::new("/t/qmp"))));
+        for part in [
+            "/q -name a,,b ",
+            " -machine q35 -accel tcg -m 64M ",
+            " -chardev stdio,id=com1,signal=off -serial chardev:com1 ",
+            " -device isa-debug-exit,iobase=0xf4,iosize=4 ",
+            ",path=/t/qmp ",
+            " -kernel /k -append 'run=x list' -device ivshmem-plain,memdev=m",
+        ] {
+            assert!(line.contains(part), "{part} is in {line}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_ctrl_c_and_no_control_socket() {
+        let line = shell_line(&Guest::new(&tools(), "/k").command(Serial::Terminal, None));
+        assert!(line.contains("signal=on"));
+        assert!(!line.contains("qmp"));
+        assert!(!line.contains("-append"));
+    }
+}

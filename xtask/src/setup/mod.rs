@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Set-up: finds the tools, and installs what is missing where that is possible.
+//!
+//! Order: what is there is taken; a missing kernel target comes from rustup, which needs no
+//! rights; the rest comes from apt on Debian and its relatives, as root or with a sudo that asks
+//! no password. Everywhere else nothing is touched and the user gets the commands to type.
+
+mod advice;
+mod apt;
+mod installer;
+
+use crate::paths;
+use crate::probe::{Probe, ThisMachine};
+use crate::progress::note;
+use crate::toolchain::TARGET;
+use crate::tools::{Lack, Missing, Tools};
+use apt::Apt;
+use installer::{InstallFailure, Installer, Runner};
+use std::fmt;
+use std::time::Duration;
+
+/// How long rustup may try to reach its server.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Whether anything may be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Install {
+    /// What is missing is installed if we can.
+    IfMissing,
+    /// Nothing is ever installed.
+    Never,
+}
+
+/// Why there are not all tools.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// An override does not hold.
+    BadSetting(Missing),
+    /// Something is missing and is not installed, for this reason.
+    NotInstalled {
+        /// What is missing.
+        missing: Missing,
+        /// Why it is not installed.
+        why: String,
+    },
+    /// Installing failed.
+    Failed {
+        /// What is missing.
+        missing: Missing,
+        /// What went wrong.
+        failure: InstallFailure,
+    },
+    /// Everything was installed, and still something is missing.
+    StillMissing(Missing),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing = match self {
+            Self::BadSetting(missing) => return missing.fmt(f),
+            Self::NotInstalled { missing, why } => {
+                write!(f, "{missing}\n{why}; to install it by hand:\n")?;
+                missing
+            }
+            Self::Failed { missing, failure } => {
+                write!(f, "{failure}\n{missing}\nto install it by hand:\n")?;
+                missing
+            }
+            Self::StillMissing(missing) => {
+                write!(f, "{missing}\neven after installing; by hand:\n")?;
+                missing
+            }
+        };
+        f.write_str(&advice::commands(missing))
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+/// Finds the tools of this machine, and installs what is missing if that is allowed.
+///
+/// Says on stderr what it installs before it does.
+///
+/// # Errors
+///
+/// - Something is missing and cannot, or may not, be installed; the message has the commands to
+///   type.
+/// - `IVSHMEM_QEMU` or `IVSHMEM_ACCEL` does not hold.
+pub fn ensure(install: Install) -> Result<Tools, SetupError> {
+    let log = paths::root().join("target/setup.log");
+    ensure_on(&ThisMachine, install, &mut Runner { log })
+}
+
+fn ensure_on(
+    machine: &impl Probe,
+    install: Install,
+    installer: &mut impl Installer,
+) -> Result<Tools, SetupError> {
+    let missing = match Tools::find_on(machine) {
+        Ok(tools) => return Ok(tools),
+        Err(missing) => missing,
+    };
+    if missing
+        .0
+        .iter()
+        .any(|lack| matches!(lack, Lack::Setting(_)))
+    {
+        return Err(SetupError::BadSetting(missing));
+    }
+    if install == Install::Never {
+        let why = "nothing is installed, as asked".into();
+        return Err(SetupError::NotInstalled { missing, why });
+    }
+    // Known before anything is touched: half a set-up helps nobody.
+    let apt = Apt::usable(machine);
+    if lacks_qemu(&missing) {
+        let apt = match &apt {
+            Ok(apt) => apt,
+            Err(why) => {
+                let why = why.clone();
+                return Err(SetupError::NotInstalled { missing, why });
+            }
+        };
+        let done = apt.install(apt::QEMU_PACKAGES, installer);
+        done.map_err(|failure| failed(&missing, failure))?;
+    }
+    if lacks_toolchain(&missing) {
+        install_toolchain(machine, apt, &missing, installer)?;
+    }
+    Tools::find_on(machine).map_err(SetupError::StillMissing)
+}
+
+/// Gets a compiler for the kernel: from rustup, or else from apt.
+fn install_toolchain(
+    machine: &impl Probe,
+    apt: Result<Apt, String>,
+    missing: &Missing,
+    installer: &mut impl Installer,
+) -> Result<(), SetupError> {
+    if machine.program("rustup").is_some() {
+        note(&format!(
+            "this adds the target {TARGET} to rustup's active toolchain"
+        ));
+        let line = ["rustup", "target", "add", TARGET];
+        match installer.run("adding the target", &line, Some(RUSTUP_LIMIT)) {
+            Ok(()) if !still_lacks_toolchain(machine) => return Ok(()),
+            Ok(()) => note("rustup added the target, but its compiler does not do for the kernel"),
+            Err(failure) => note(&format!("rustup could not add it: {}", failure.summary())),
+        }
+    }
+    let apt = apt.map_err(|why| SetupError::NotInstalled {
+        missing: missing.clone(),
+        why,
+    })?;
+    apt.install(apt::TOOLCHAIN_PACKAGES, installer)
+        .map_err(|failure| failed(missing, failure))
+}
+
+fn failed(missing: &Missing, failure: InstallFailure) -> SetupError {
+    SetupError::Failed {
+        missing: missing.clone(),
+        failure,
+    }
+}
+
+fn lacks_qemu(missing: &Missing) -> bool {
+    missing.0.iter().any(|lack| matches!(lack, Lack::Qemu(_)))
+}
+
+fn lacks_toolchain(missing: &Missing) -> bool {
+    let toolchain = |lack: &Lack| matches!(lack, Lack::KernelToolchain(_));
+    missing.0.iter().any(toolchain)
+}
+
+fn still_lacks_toolchain(machine: &impl Probe) -> bool {
+    Tools::find_on(machine).is_err_and(|missing| lacks_toolchain(&missing))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
