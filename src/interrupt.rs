@@ -13,6 +13,7 @@
 //! and unmask, look at the shared memory again; never count interrupts.
 
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::mmio::Registers;
 use crate::registers::VectorIndex;
@@ -27,6 +28,9 @@ const MASKED: u32 = 1;
 
 /// The largest MSI-X table there can be (11 bits of Message Control hold the size minus one).
 pub const MAX_VECTORS: u16 = 2048;
+
+/// The first interrupt vector of an x86 CPU that is no exception.
+const FIRST_X86_VECTOR: u8 = 32;
 
 /// A message signalled interrupt: a 32-bit write of `data` to `address`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +61,18 @@ impl MsiMessage {
     /// Returns the x86 message that raises interrupt `vector` at the CPU whose local APIC has
     /// `apic_id`: fixed delivery, physical destination, edge-triggered.
     ///
-    /// `vector` should be 32 to 255; below 16 is illegal, and 16 to 31 are exceptions. CPUs with an
-    /// ID above 255 cannot be reached without an interrupt-remapping unit.
+    /// `None` for a `vector` below 32: those are exceptions, whose handlers expect another stack frame than
+    /// an interrupt makes. CPUs with an ID above 255 cannot be reached without an interrupt-remapping unit.
     /// Source: Intel SDM volume 3, section "Message Signalled Interrupts".
     #[must_use]
-    pub const fn x86(apic_id: u8, vector: u8) -> Self {
-        Self {
+    pub const fn x86(apic_id: u8, vector: u8) -> Option<Self> {
+        if vector < FIRST_X86_VECTOR {
+            return None;
+        }
+        Some(Self {
             address: 0xfee0_0000 | (apic_id as u64) << 12,
             data: vector as u32,
-        }
+        })
     }
 
     /// Returns the address written to.
@@ -83,26 +90,33 @@ impl MsiMessage {
 
 /// The MSI-X table and pending bits of a device.
 ///
-/// [`MsixTable::mask`], [`MsixTable::unmask`] and [`MsixTable::is_pending`] may be called from
-/// interrupt handlers. Of the methods that write, one at a time may be at work
-/// on the same vector; otherwise they would undo each other.
+/// All methods take `&self` and no lock, and may be called from any CPU and from interrupt
+/// handlers. Changing an entry takes several accesses; whoever meets a change of another gets
+/// [`VectorError::Busy`] instead of a half-written message.
+///
+/// Dropping it masks and empties every entry: no vector stays live without an owner.
 #[derive(Debug)]
-pub struct MsixTable<R> {
+pub struct MsixTable<R: Registers> {
     table: R,
     pending: R,
     vectors: u16,
+    /// Whether an entry is being changed or unmasked.
+    busy: AtomicBool,
 }
 
 impl<R: Registers> MsixTable<R> {
     /// Returns the table of `vectors` entries in `table`, with its pending bit array in `pending`.
     ///
-    /// `table` must have 16 bytes per vector and `pending` one bit per vector in units of 8 bytes.
+    /// `table` must have 16 bytes per vector and `pending` one bit per vector in units of 8 bytes; of
+    /// `vectors`, at most [`MAX_VECTORS`] are used. What firmware or a previous driver left in the table
+    /// stays until [`MsixTable::clear`].
     #[must_use]
-    pub const fn new(table: R, pending: R, vectors: u16) -> Self {
+    pub fn new(table: R, pending: R, vectors: u16) -> Self {
         Self {
             table,
             pending,
-            vectors,
+            vectors: vectors.min(MAX_VECTORS),
+            busy: AtomicBool::new(false),
         }
     }
 
@@ -110,6 +124,14 @@ impl<R: Registers> MsixTable<R> {
     #[must_use]
     pub const fn vectors(&self) -> u16 {
         self.vectors
+    }
+
+    /// Masks every vector and removes its message.
+    pub fn clear(&mut self) {
+        for vector in (0..self.vectors).map(VectorIndex) {
+            // Only vectors beyond the table are refused, and the loop ends before them.
+            let _ = self.write_entry(vector, 0, 0);
+        }
     }
 
     /// Masks `vector` and gives it the message to send; it stays masked.
@@ -120,17 +142,20 @@ impl<R: Registers> MsixTable<R> {
     /// # Errors
     ///
     /// - [`VectorError::NoSuchVector`]: the table has no such entry.
+    /// - [`VectorError::Busy`]: an entry is being changed on another CPU or below this interrupt.
     pub fn set_message(&self, vector: VectorIndex, message: MsiMessage) -> Result<(), VectorError> {
-        self.write_entry(vector, message.address, message.data)
+        self.alone(vector, || {
+            self.write_entry(vector, message.address, message.data)
+        })
     }
 
     /// Masks `vector` and removes its message.
     ///
     /// # Errors
     ///
-    /// - [`VectorError::NoSuchVector`]: the table has no such entry.
+    /// As for [`MsixTable::set_message`].
     pub fn clear_message(&self, vector: VectorIndex) -> Result<(), VectorError> {
-        self.write_entry(vector, 0, 0)
+        self.alone(vector, || self.write_entry(vector, 0, 0))
     }
 
     /// Masks `vector`: what rings it from now on stays pending and is delivered once on unmask.
@@ -150,17 +175,23 @@ impl<R: Registers> MsixTable<R> {
     ///
     /// - [`VectorError::NoSuchVector`]: the table has no such entry.
     /// - [`VectorError::NoMessage`]: no message was set, so an event would be written to address 0.
+    /// - [`VectorError::Gone`]: the entry reads all ones; the device was unplugged.
+    /// - [`VectorError::Busy`]: an entry is being changed on another CPU or below this interrupt.
     pub fn unmask(&self, vector: VectorIndex) -> Result<(), VectorError> {
-        let entry = self.entry(vector)?;
-        let low = self.table.read(entry + ADDRESS_LOW);
-        let high = self.table.read(entry + ADDRESS_HIGH);
-        if low == 0 && high == 0 {
-            return Err(VectorError::NoMessage { vector });
-        }
-        let control = entry + VECTOR_CONTROL;
-        self.table
-            .write(control, self.table.read(control) & !MASKED);
-        Ok(())
+        self.alone(vector, || {
+            let entry = self.entry(vector)?;
+            let low = self.table.read(entry + ADDRESS_LOW);
+            let high = self.table.read(entry + ADDRESS_HIGH);
+            match (low, high) {
+                (0, 0) => return Err(VectorError::NoMessage { vector }),
+                (u32::MAX, u32::MAX) => return Err(VectorError::Gone { vector }),
+                _ => {}
+            }
+            let control = entry + VECTOR_CONTROL;
+            self.table
+                .write(control, self.table.read(control) & !MASKED);
+            Ok(())
+        })
     }
 
     /// Returns whether `vector` is masked.
@@ -182,6 +213,21 @@ impl<R: Registers> MsixTable<R> {
         self.entry(vector)?;
         let word = self.pending.read(usize::from(vector.0 / 32) * 4);
         Ok(word & 1 << (vector.0 % 32) != 0)
+    }
+
+    /// Runs `change` if no other change is under way. Never waits: an interrupt handler that did would
+    /// wait for what it interrupted.
+    fn alone(
+        &self,
+        vector: VectorIndex,
+        change: impl FnOnce() -> Result<(), VectorError>,
+    ) -> Result<(), VectorError> {
+        if self.busy.swap(true, Ordering::Acquire) {
+            return Err(VectorError::Busy { vector });
+        }
+        let result = change();
+        self.busy.store(false, Ordering::Release);
+        result
     }
 
     fn write_entry(&self, vector: VectorIndex, address: u64, data: u32) -> Result<(), VectorError> {
@@ -206,6 +252,12 @@ impl<R: Registers> MsixTable<R> {
     }
 }
 
+impl<R: Registers> Drop for MsixTable<R> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// A refused operation on an MSI-X vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -222,6 +274,16 @@ pub enum VectorError {
         /// The vector asked for.
         vector: VectorIndex,
     },
+    /// The table is being changed by somebody else at this moment.
+    Busy {
+        /// The vector asked for.
+        vector: VectorIndex,
+    },
+    /// The entry reads all ones: the device is gone.
+    Gone {
+        /// The vector asked for.
+        vector: VectorIndex,
+    },
 }
 
 impl fmt::Display for VectorError {
@@ -234,6 +296,14 @@ impl fmt::Display for VectorError {
             Self::NoMessage { vector } => write!(
                 f,
                 "vector {vector} has no message; set one before it is unmasked"
+            ),
+            Self::Busy { vector } => write!(
+                f,
+                "vector {vector} was not changed, another change of the table is under way; try again"
+            ),
+            Self::Gone { vector } => write!(
+                f,
+                "vector {vector} reads all ones; the device was unplugged"
             ),
         }
     }

@@ -36,10 +36,14 @@
 //!
 //! # Scope and limits
 //!
-//! - `ivshmem-plain` and `ivshmem-doorbell` of QEMU 2.6 and later, on PCI, with BARs that firmware has assigned.
+//! - `ivshmem-plain` and `ivshmem-doorbell` of QEMU 2.6 and later, the `ivshmem` device before them (revision 0,
+//!   MSI-X or INTx), and `ivshmem-flat`: one type, [`Ivshmem`]; what a [`Flavour`] lacks is an error that names it.
+//!   Other hypervisors' differences are in [`quirks`]. Revision 0 and `ivshmem-flat` exist in no QEMU that this was
+//!   run on: those parts are tested against stand-ins only.
+//! - PCI by port 0xcf8 or ECAM, behind any bridges, with BARs from firmware or from [`pci::assign()`].
 //! - The driver neither allocates interrupt vectors nor registers handlers: kernels differ too much.
 //! - Nothing is built on top of the memory yet: what the bytes mean is up to the peers.
-//! - 64-bit atomics are needed; x86-64 and AArch64 have them.
+//! - Run on x86-64 only; nothing but `pci::PortCam` and the choice of a copy routine is specific to it.
 //!
 //! # Layers
 //!
@@ -59,26 +63,39 @@
 //!
 //! # Features
 //!
-//! None.
+//! None is on by default.
+//!
+//! - `log`: a line through the `log` facade when a device is attached.
+//! - `std`: `std::error::Error` for this crate's errors, for programs on a host.
+//! - `zerocopy`: typed fields of the shared memory, [`SharedMemory`]'s `read_value` and `write_value`.
 
 #![no_std]
 #![deny(unsafe_code)]
 #![deny(clippy::must_use_candidate)]
 #![warn(clippy::missing_const_for_fn)]
 
+#[cfg(feature = "std")]
+extern crate std;
+
 mod attach;
 mod device;
+#[cfg(feature = "std")]
+mod error;
 pub mod interrupt;
+mod intx;
 pub mod memory;
 pub mod mmio;
 pub mod pci;
 mod platform;
+pub mod quirks;
 pub mod registers;
 
-pub use attach::{attach, AttachError, Attached};
-pub use device::{DeviceError, Ivshmem, Parts};
+pub use attach::{attach, attach_with, AttachError, Attached};
+pub use device::{DeviceError, Feature, Flavour, Interrupts, Ivshmem, Parts};
 pub use interrupt::{MsiMessage, MsixTable, VectorError, MAX_VECTORS};
-pub use memory::{AccessError, SharedMemory};
+pub use intx::Intx;
+pub use memory::{AccessError, CopyStrategy, SharedMemory};
 pub use mmio::{MmioRegion, Registers};
 pub use platform::{CachePolicy, PhysRegion, Platform};
-pub use registers::{InterruptBits, PeerId, VectorIndex};
+pub use quirks::Quirks;
+pub use registers::{InterruptStatus, PeerId, VectorIndex};

@@ -24,8 +24,10 @@ use core::ptr::NonNull;
 ///
 /// - The caller passes `offset` in bytes from the start of the block, a
 ///   multiple of 4, with all 4 bytes inside the block.
+/// - Values are in this CPU's byte order; the device's is little-endian.
 /// - An implementation performs exactly one 32-bit access per call, in program
-///   order with its other accesses, and neither caches nor combines them.
+///   order with its other accesses, and neither caches nor combines them. It orders
+///   nothing against normal memory; the driver puts a fence where that matters.
 /// - An implementation must stay memory safe for any `offset`; beyond that it
 ///   may treat a wrong one as it likes.
 pub trait Registers {
@@ -62,9 +64,10 @@ impl MmioRegion {
     /// - `base` must be aligned to 4 bytes, and the `len_bytes` bytes from it must be mapped
     ///   to device registers, readable and writable by 32-bit accesses, uncached,
     ///   for as long as the returned value, or a [`part`](Self::part) of it, lives.
-    /// - No Rust reference to that memory may exist in that time, and nothing in the block
-    ///   may, when read or written, break memory safety elsewhere (an ivshmem register
-    ///   block and an MSI-X table written with interrupt messages qualify).
+    /// - No Rust allocation may lie there in that time, and nothing in the block
+    ///   may, when read or written, break memory safety elsewhere. An ivshmem register
+    ///   block qualifies; an MSI-X table does if the value goes to
+    ///   [`MsixTable::new`](crate::MsixTable::new) and nothing else is written through it.
     #[must_use]
     pub const unsafe fn new(base: NonNull<u8>, len_bytes: usize) -> Self {
         Self { base, len_bytes }
@@ -91,10 +94,8 @@ impl MmioRegion {
         if end > self.len_bytes || offset % 4 != 0 {
             return None;
         }
-        // SAFETY: `offset` is at most the length of the block that `new` was promised.
-        let base = unsafe { self.base.as_ptr().add(offset) };
         Some(Self {
-            base: NonNull::new(base)?,
+            base: NonNull::new(self.base.as_ptr().wrapping_add(offset))?,
             len_bytes,
         })
     }
@@ -114,7 +115,7 @@ impl Registers for MmioRegion {
             return !0;
         };
         // SAFETY: `register` lies inside the block and is aligned, since base and offset are.
-        unsafe { register.read_volatile() }
+        u32::from_le(unsafe { register.read_volatile() })
     }
 
     fn write(&self, offset: usize, value: u32) {
@@ -122,7 +123,7 @@ impl Registers for MmioRegion {
             return;
         };
         // SAFETY: `register` lies inside the block and is aligned, since base and offset are.
-        unsafe { register.write_volatile(value) }
+        unsafe { register.write_volatile(value.to_le()) }
     }
 }
 

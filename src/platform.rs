@@ -47,9 +47,9 @@ pub unsafe trait Platform {
 
     /// Maps `region`, readable and writable, not executable.
     ///
-    /// `region` need not start or end at a page boundary; the address returned is that of
-    /// its first byte, congruent to `region.start` within a page. The driver maps each
-    /// BAR at most once at a time.
+    /// `region` need not start or end at a page boundary: map the pages from
+    /// `start / PAGE` to `(start + len - 1) / PAGE`, and return the address of the first byte of the region.
+    /// Each BAR is mapped at most once per attach.
     ///
     /// # Errors
     ///
@@ -58,7 +58,8 @@ pub unsafe trait Platform {
     /// # Implementation safety
     ///
     /// On success all bytes of `region` must stay mapped at the address returned, with the caching asked
-    /// for, until `unmap` is called with the same address and region; no Rust reference may exist to them.
+    /// for, until `unmap` is called with the same address and region. No Rust allocation may lie there. The
+    /// address must be congruent to `region.start` modulo 4096.
     fn map(&mut self, region: PhysRegion, cache: CachePolicy) -> Result<NonNull<u8>, Self::Error>;
 
     /// Removes a mapping made by `map`.
@@ -77,11 +78,12 @@ pub unsafe trait Platform {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the kernel from allocating an interrupt; attaching ends with that error.
+    /// Whatever keeps the kernel from allocating an interrupt; attaching ends with that error. Interrupts handed
+    /// out before stay the platform's to free, then as after `detach`.
     ///
     /// # Implementation safety
     ///
     /// The message must address an interrupt controller, and the interrupt it raises must have a
-    /// handler until the device is detached.
+    /// handler, also for a while after `detach`: a message may be on its way.
     fn msi(&mut self, vector: VectorIndex) -> Result<Option<MsiMessage>, Self::Error>;
 }

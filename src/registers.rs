@@ -84,7 +84,7 @@ bitflags! {
     /// the low byte of the event counter in Interrupt Status: two coalesced
     /// doorbells give 2. So treat any bit as "a peer rang", and set the mask to all ones.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct InterruptBits: u32 {
+    pub struct InterruptStatus: u32 {
         /// A peer rang the doorbell.
         const PEER = 1;
         const _ = !0;

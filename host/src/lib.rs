@@ -18,7 +18,7 @@
 //! let server = Server::spawn(Config::new(&path, 1 << 20, 2))?;
 //! let peer = Peer::connect(server.socket())?;
 //! assert_eq!(peer.id().0, 0);
-//! peer.memory().write(0, b"hello").map_err(|error| error.to_string())?;
+//! peer.memory().write(0, b"hello")?;
 //! # Ok(())
 //! # }
 //! ```

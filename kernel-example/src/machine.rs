@@ -3,13 +3,15 @@
 
 use core::{cell::Cell, fmt};
 
-use ivshmem::pci::{ConfigSpace, Function, PortCam};
+use ivshmem::pci::{ConfigSpace, Function};
 use ivshmem::{attach, Attached, MmioRegion, MsiMessage, VectorIndex};
 use ivshmem_scenarios::{Failure, Machine};
 
 use crate::{
     arch::{apic, cpu, time},
-    cmdline, interrupts,
+    cmdline,
+    config::{self, ConfigError, Mechanism},
+    interrupts,
     platform::KernelPlatform,
     println, serial,
 };
@@ -23,23 +25,22 @@ const HEAR_LIMIT_NS: u64 = 60_000_000_000;
 /// The one machine there is.
 #[derive(Debug)]
 pub struct KernelMachine {
-    config: ConfigSpace<PortCam>,
+    config: ConfigSpace<Mechanism>,
     /// Slot of vector 0 of the device attached last.
     first_slot: Cell<u8>,
 }
 
 impl KernelMachine {
     /// Returns the machine. One at a time may be in use.
-    pub const fn new() -> Self {
-        // SAFETY: ring 0, and nothing else in this kernel uses the two ports.
-        let ports = unsafe { PortCam::new() };
-        // SAFETY: there is one processor, no handler touches configuration space, and devices
-        // have no other drivers here.
-        let config = unsafe { ConfigSpace::new(ports) };
-        Self {
-            config,
+    ///
+    /// # Errors
+    ///
+    /// - [`ConfigError`]: the way to configuration space that was asked for is not there.
+    pub fn new() -> Result<Self, ConfigError> {
+        Ok(Self {
+            config: config::open()?,
             first_slot: Cell::new(0),
-        }
+        })
     }
 
     fn slot(&self, vector: VectorIndex) -> Option<u8> {
@@ -48,22 +49,26 @@ impl KernelMachine {
 }
 
 impl Machine for KernelMachine {
-    type Config = PortCam;
+    type Config = Mechanism;
     type Registers = MmioRegion;
     type Device = Attached;
 
-    fn config(&self) -> &ConfigSpace<PortCam> {
+    fn config(&self) -> &ConfigSpace<Mechanism> {
         &self.config
     }
 
-    fn attach(&self, function: &Function<'_, PortCam>, vectors: u16) -> Result<Attached, Failure> {
+    fn attach(
+        &self,
+        function: &Function<'_, Mechanism>,
+        vectors: u16,
+    ) -> Result<Attached, Failure> {
         let mut platform = KernelPlatform::new(vectors.try_into()?)?;
         self.first_slot
             .set(platform.slot(VectorIndex(0)).unwrap_or(interrupts::SLOTS));
         Ok(attach(function, &mut platform)?)
     }
 
-    fn detach(&self, device: Attached, function: &Function<'_, PortCam>) {
+    fn detach(&self, device: Attached, function: &Function<'_, Mechanism>) {
         if let Ok(mut platform) = KernelPlatform::new(0) {
             // SAFETY: `function` is the one attached, and all platforms of this kernel are the same
             // mapper.
@@ -75,13 +80,11 @@ impl Machine for KernelMachine {
         self.slot(vector).map_or(0, interrupts::count)
     }
 
-    fn message(&self, vector: VectorIndex) -> MsiMessage {
-        let vector = self.slot(vector).and_then(interrupts::vector);
-        // Vector 0xff is the spurious one, which every processor has.
-        MsiMessage::x86(
-            apic::id() as u8,
-            vector.unwrap_or(interrupts::SPURIOUS_VECTOR),
-        )
+    fn message(&self, vector: VectorIndex) -> Result<MsiMessage, Failure> {
+        self.slot(vector)
+            .and_then(interrupts::vector)
+            .and_then(|vector| MsiMessage::x86(apic::id() as u8, vector))
+            .ok_or_else(|| Failure::new(format_args!("vector {vector} has no handler")))
     }
 
     fn wait(&self, condition: &mut dyn FnMut() -> bool) -> bool {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A bare-metal test kernel for the `ivshmem` driver.
 //!
-//! Booted by PVH (`qemu -kernel`), it does what its command line says (see
-//! [`modes`]), speaks lines over COM1, ends every run with `== PASS` or
-//! `== FAIL reason`, and leaves through `isa-debug-exit` with QEMU's exit
-//! status 33 or 35.
+//! Booted by PVH (`qemu -kernel`) or as a UEFI application (`cargo xtask
+//! image`), it does what its command line says (see [`modes`]), speaks lines
+//! over COM1, ends every run with `== PASS` or `== FAIL reason`, and leaves
+//! through `isa-debug-exit` with QEMU's exit status 33 or 35.
 #![no_std]
 #![no_main]
 
@@ -12,9 +12,11 @@ use core::{fmt::Display, panic::PanicInfo};
 
 use x86_64::instructions::interrupts as processor_interrupts;
 
+mod acpi;
 mod arch;
 mod boot;
 mod cmdline;
+mod config;
 mod exit;
 mod interrupts;
 mod logger;

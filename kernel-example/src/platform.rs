@@ -64,7 +64,7 @@ unsafe impl Platform for KernelPlatform {
         Ok(self
             .slot(vector)
             .and_then(interrupts::vector)
-            .map(|vector| MsiMessage::x86(self.apic_id, vector)))
+            .and_then(|vector| MsiMessage::x86(self.apic_id, vector)))
     }
 }
 

@@ -38,8 +38,12 @@ pub trait Machine {
     /// Returns how often the handler of `vector` has run since the machine started.
     fn interrupts(&self, vector: VectorIndex) -> u32;
 
-    /// Returns the message that reaches the handler of `vector`.
-    fn message(&self, vector: VectorIndex) -> MsiMessage;
+    /// Returns the message that reaches the handler of `vector`, one of those asked for when attaching.
+    ///
+    /// # Errors
+    ///
+    /// It has no handler.
+    fn message(&self, vector: VectorIndex) -> Result<MsiMessage, Failure>;
 
     /// Waits until `condition` holds, asleep between interrupts; `false` when the machine's time limit is over.
     fn wait(&self, condition: &mut dyn FnMut() -> bool) -> bool;

@@ -71,7 +71,7 @@ pub fn retarget<M: Machine>(machine: &mut M) -> Result<(), Failure> {
     let setup = Setup::new(machine)?;
     let msix = setup.device.msix()?;
     let (first, second) = (VectorIndex(0), VectorIndex(1));
-    msix.set_message(first, machine.message(second))?;
+    msix.set_message(first, machine.message(second)?)?;
     msix.unmask(first)?;
     setup.ring(first)?;
     setup.arrived(second, 1)?;
@@ -81,7 +81,7 @@ pub fn retarget<M: Machine>(machine: &mut M) -> Result<(), Failure> {
         msix.unmask(first).is_err(),
         format_args!("a vector without a message was unmasked"),
     )?;
-    msix.set_message(first, machine.message(first))?;
+    msix.set_message(first, machine.message(first)?)?;
     msix.unmask(first)?;
     setup.ring(first)?;
     setup.arrived(first, 1)?;

@@ -12,6 +12,7 @@ pub fn discover<M: Machine>(machine: &mut M) -> Result<(), Failure> {
     let before = snapshot(&function);
     let resources = probe(&function)?;
     ensure_unchanged(&function, &before, "probe")?;
+    let registers = resources.registers.ok_or("no register bar")?;
     let vectors = resources.msix.map_or(0, |msix| msix.capability.vectors);
     machine.say(format_args!(
         "@ device address={} revision={} class={:06x} pin={} registers={:#x}+{:#x} memory={:#x}+{:#x} vectors={vectors}",
@@ -19,8 +20,8 @@ pub fn discover<M: Machine>(machine: &mut M) -> Result<(), Failure> {
         resources.revision,
         function.class(),
         function.interrupt_pin(),
-        resources.registers.start,
-        resources.registers.len,
+        registers.start,
+        registers.len,
         resources.shared_memory.start,
         resources.shared_memory.len,
     ));

@@ -1,74 +1,142 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The one routine that copies between shared and private memory.
+//! The copy between shared and private memory.
 //!
 //! The other side may write at the same time, so shared memory is touched by
-//! volatile accesses only: the compiler can neither assume that the bytes
-//! hold still, nor read them twice, nor invent a read. A torn copy is
+//! volatile accesses and by assembly only: the compiler can neither assume that
+//! the bytes hold still, nor read them twice, nor invent a read. A torn copy is
 //! possible and is the reader's to detect; undefined behaviour is not.
-//!
-//! A plain loop of 64-bit words is what serves under TCG, where string
-//! instructions are five times slower and more.
 
-/// Width in bytes of the accesses to the aligned middle of a copy.
-const WORD: usize = core::mem::size_of::<u64>();
+use super::processor;
+use super::strategy::CopyStrategy;
 
-/// Returns how many of `len` bytes lie before the first word boundary at or after `shared`.
-fn head_len(shared: *const u8, len: usize) -> usize {
-    ((shared as usize).wrapping_neg() % WORD).min(len)
+/// Copies below this length, in bytes, are always made in words: nothing wider pays off.
+const SHORT: usize = 16;
+
+/// Which side of a copy is the shared memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shared {
+    /// What is read.
+    Source,
+    /// What is written.
+    Target,
 }
 
-/// Fills `private` from shared memory.
+/// Copies `len` bytes.
+///
+/// An aligned 2, 4 or 8 bytes on the shared side that are copied alone are one access.
 ///
 /// # Safety
 ///
-/// The `private.len()` bytes from `shared` must be mapped and readable.
-pub(super) unsafe fn from_shared(private: &mut [u8], shared: *const u8) {
-    let mut at = shared;
-    let (head, rest) = private.split_at_mut(head_len(shared, private.len()));
-    for byte in head {
-        // SAFETY: `at` is inside the readable bytes: it advances with `private`.
-        *byte = unsafe { at.read_volatile() };
-        at = at.wrapping_add(1);
-    }
-    let mut words = rest.chunks_exact_mut(WORD);
-    for word in &mut words {
-        // SAFETY: as above, for the 8 bytes of this chunk; `head_len` has aligned `at`.
-        let value = unsafe { at.cast::<u64>().read_volatile() };
-        word.copy_from_slice(&value.to_ne_bytes());
-        at = at.wrapping_add(WORD);
-    }
-    for byte in words.into_remainder() {
-        // SAFETY: `at` is inside the readable bytes: it advances with `private`.
-        *byte = unsafe { at.read_volatile() };
-        at = at.wrapping_add(1);
+/// - The `len` bytes from `from` must be readable and those from `to` writable, and they must not overlap.
+/// - Those on the private side must not be accessed by others meanwhile.
+pub(super) unsafe fn copy(
+    to: *mut u8,
+    from: *const u8,
+    len: usize,
+    shared: Shared,
+    strategy: CopyStrategy,
+) {
+    if strategy == CopyStrategy::WORDS || len < SHORT {
+        // SAFETY: the caller gives the same guarantees.
+        unsafe { words(to, from, len, shared) };
+    } else {
+        // SAFETY: the caller gives the same guarantees.
+        unsafe { processor::copy_long(strategy.0, to, from, len, shared) };
     }
 }
 
-/// Writes `private` to shared memory.
+/// Copies `len` bytes by the widest accesses up to 64 bits that are aligned on the shared side.
 ///
 /// # Safety
 ///
-/// The `private.len()` bytes from `shared` must be mapped and writable.
-pub(super) unsafe fn to_shared(shared: *mut u8, private: &[u8]) {
-    let mut at = shared;
-    let (head, rest) = private.split_at(head_len(shared, private.len()));
-    for byte in head {
-        // SAFETY: `at` is inside the writable bytes: it advances with `private`.
-        unsafe { at.write_volatile(*byte) };
-        at = at.wrapping_add(1);
+/// As for [`copy`].
+#[inline]
+pub(super) unsafe fn words(to: *mut u8, from: *const u8, len: usize, shared: Shared) {
+    let address = match shared {
+        Shared::Source => from as usize,
+        Shared::Target => to as usize,
+    };
+    let mut rest = Rest {
+        to,
+        from,
+        len,
+        shared,
+    };
+    // To the next word boundary, unless the end comes first. What is left out because the end comes first is
+    // larger than all that is left, so the steps behind the words are aligned too.
+    let misaligned = |size: usize| address.wrapping_neg() & size != 0;
+    if misaligned(1) && rest.len >= 1 {
+        // SAFETY: 1 byte is left, and every address is aligned to 1.
+        unsafe { rest.step::<u8>() };
     }
-    let words = rest.chunks_exact(WORD);
-    let tail = words.remainder();
-    for word in words {
-        let mut bytes = [0; WORD];
-        bytes.copy_from_slice(word);
-        // SAFETY: as above, for the 8 bytes of this chunk; `head_len` has aligned `at`.
-        unsafe { at.cast::<u64>().write_volatile(u64::from_ne_bytes(bytes)) };
-        at = at.wrapping_add(WORD);
+    if misaligned(2) && rest.len >= 2 {
+        // SAFETY: 2 bytes are left, and the step before has aligned the shared side to 2.
+        unsafe { rest.step::<u16>() };
     }
-    for byte in tail {
-        // SAFETY: `at` is inside the writable bytes: it advances with `private`.
-        unsafe { at.write_volatile(*byte) };
-        at = at.wrapping_add(1);
+    if misaligned(4) && rest.len >= 4 {
+        // SAFETY: 4 bytes are left, and the steps before have aligned the shared side to 4.
+        unsafe { rest.step::<u32>() };
+    }
+    while rest.len >= 32 {
+        for _ in 0..4 {
+            // SAFETY: 8 bytes are left in each of the four, and the shared side is aligned to 8.
+            unsafe { rest.step::<u64>() };
+        }
+    }
+    while rest.len >= 8 {
+        // SAFETY: 8 bytes are left, and the shared side is aligned to 8.
+        unsafe { rest.step::<u64>() };
+    }
+    if rest.len >= 4 {
+        // SAFETY: 4 bytes are left, and the shared side is aligned to 4 or more.
+        unsafe { rest.step::<u32>() };
+    }
+    if rest.len >= 2 {
+        // SAFETY: 2 bytes are left, and the shared side is aligned to 2 or more.
+        unsafe { rest.step::<u16>() };
+    }
+    if rest.len >= 1 {
+        // SAFETY: 1 byte is left, and every address is aligned to 1.
+        unsafe { rest.step::<u8>() };
+    }
+}
+
+/// What is left of a copy.
+struct Rest {
+    /// Invariant: `len` bytes from here are writable.
+    to: *mut u8,
+    /// Invariant: `len` bytes from here are readable.
+    from: *const u8,
+    len: usize,
+    shared: Shared,
+}
+
+impl Rest {
+    /// Copies one integer.
+    ///
+    /// # Safety
+    ///
+    /// At least its size must be left, and the shared side must be aligned to it.
+    #[inline(always)]
+    unsafe fn step<T: Copy>(&mut self) {
+        let size = core::mem::size_of::<T>();
+        let (to, from) = (self.to.cast::<T>(), self.from.cast::<T>());
+        match self.shared {
+            Shared::Source => {
+                // SAFETY: readable by the invariant of `from`, aligned as the caller promises.
+                let value = unsafe { from.read_volatile() };
+                // SAFETY: writable by the invariant of `to`.
+                unsafe { to.write_unaligned(value) };
+            }
+            Shared::Target => {
+                // SAFETY: readable by the invariant of `from`.
+                let value = unsafe { from.read_unaligned() };
+                // SAFETY: writable by the invariant of `to`, aligned as the caller promises.
+                unsafe { to.write_volatile(value) };
+            }
+        }
+        self.to = self.to.wrapping_add(size);
+        self.from = self.from.wrapping_add(size);
+        self.len -= size;
     }
 }

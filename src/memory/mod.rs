@@ -13,14 +13,35 @@
 //!   may be another one when it is used.
 //! - Every access is checked against the bounds and gives an error, since
 //!   offsets tend to come from what the other side wrote.
+//!
+//! # What Rust defines, and what it does not
+//!
+//! `read_volatile` is defined for "memory outside of any Rust allocation", also where that changes by itself;
+//! a BAR and a shared `mmap` are such memory, and [`SharedMemory::new`] asks for nothing else. Assembly is
+//! opaque to the compiler, so the copies made by it are as good. `AtomicU32::from_ptr` further wants that
+//! atomic accesses do not conflict with non-atomic ones, nor with atomic ones of another size: within one
+//! program, do not use the same bytes as words of two sizes, nor copy over a word that another CPU of this
+//! program uses as an atomic at that moment. What a *peer* does to them is no access of this program: to Rust
+//! it is a value that changed.
 #![allow(unsafe_code)]
 
 mod copy;
+#[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "x86_64.rs")]
+#[cfg_attr(not(all(target_arch = "x86_64", not(miri))), path = "portable.rs")]
+mod processor;
+mod strategy;
+#[cfg(feature = "zerocopy")]
+mod typed;
 
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::AtomicU32;
+#[cfg(target_has_atomic = "64")]
+use core::sync::atomic::AtomicU64;
+
+use copy::Shared;
+pub use strategy::CopyStrategy;
 
 /// A view of shared memory, valid for `'m`.
 ///
@@ -33,26 +54,43 @@ pub struct SharedMemory<'m> {
     base: NonNull<u8>,
     /// Invariant: at most `isize::MAX` (`new`).
     len_bytes: usize,
-    lifetime: PhantomData<&'m AtomicU64>,
+    strategy: CopyStrategy,
+    lifetime: PhantomData<&'m AtomicU32>,
 }
 
 impl<'m> SharedMemory<'m> {
     /// Wraps `len_bytes` bytes of mapped shared memory starting at `base`.
     ///
+    /// Copies are made as [`CopyStrategy::detect`] says.
+    ///
     /// # Safety
     ///
     /// - The `len_bytes` bytes from `base`, at most `isize::MAX`, must be mapped readable and writable,
-    ///   with write-back caching, for all of `'m`.
-    /// - In that time no Rust reference to those bytes may exist, other than the
-    ///   atomics given out by values of this type; other machines, processes and
-    ///   other values of this type may read and write them at will.
+    ///   with write-back caching, as long as the view, a part of it, or an atomic taken from one of them is
+    ///   used; `'m` must not be longer than that where the view is handed on.
+    /// - They must lie outside every Rust allocation, as a BAR or an `mmap` does, or be used by one thread only.
+    ///   No Rust reference to them may exist, other than the atomics given out by values of this type; other
+    ///   machines and processes may read and write them at will.
     #[must_use]
-    pub const unsafe fn new(base: NonNull<u8>, len_bytes: usize) -> Self {
+    pub unsafe fn new(base: NonNull<u8>, len_bytes: usize) -> Self {
         Self {
             base,
             len_bytes,
+            strategy: CopyStrategy::detect(),
             lifetime: PhantomData,
         }
+    }
+
+    /// Returns the view with another way to copy, which the parts taken of it inherit.
+    #[must_use]
+    pub const fn with_copy_strategy(self, strategy: CopyStrategy) -> Self {
+        Self { strategy, ..self }
+    }
+
+    /// Returns how copies are made.
+    #[must_use]
+    pub const fn copy_strategy(&self) -> CopyStrategy {
+        self.strategy
     }
 
     /// Returns the length in bytes.
@@ -83,37 +121,53 @@ impl<'m> SharedMemory<'m> {
         Ok(Self {
             base,
             len_bytes,
-            lifetime: PhantomData,
+            ..*self
         })
     }
 
     /// Copies `target.len()` bytes at `offset` out of shared memory.
     ///
-    /// The copy is not atomic: a peer that writes meanwhile may be seen half-way,
-    /// in units of 8 aligned bytes at best. Order it with an atomic that the
-    /// peer stores with `Release` after its bytes and that is loaded with `Acquire` before.
+    /// The copy is not atomic: of what a peer writes meanwhile any part may be seen. Only 2, 4 or 8
+    /// bytes that are aligned to their number and read alone are never torn. Order the copy with an atomic
+    /// that the peer stores with `Release` after its bytes and that is loaded with `Acquire` before.
     ///
     /// # Errors
     ///
     /// - [`AccessError::OutOfBounds`]: the bytes do not lie inside this view; `target` is unchanged.
+    #[inline]
     pub fn read(&self, offset: usize, target: &mut [u8]) -> Result<(), AccessError> {
-        let source = self.locate(offset, target.len())?;
-        // SAFETY: `locate` has found that many bytes inside the view, readable by the invariant of `base`.
-        unsafe { copy::from_shared(target, source.as_ptr()) };
-        Ok(())
+        let (to, len) = (target.as_mut_ptr(), target.len());
+        // SAFETY: `to` is writable for `len` bytes, borrowed from `target`.
+        unsafe { self.read_raw(offset, to, len) }
+    }
+
+    /// Returns a copy of the `N` bytes at `offset`, for a field of fixed size:
+    /// `u32::from_le_bytes(memory.read_array(16)?)`.
+    ///
+    /// # Errors
+    ///
+    /// - [`AccessError::OutOfBounds`]: the bytes do not lie inside this view.
+    pub fn read_array<const N: usize>(&self, offset: usize) -> Result<[u8; N], AccessError> {
+        let mut bytes = [0; N];
+        self.read(offset, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Copies `source` into shared memory at `offset`.
     ///
     /// Not atomic, like [`SharedMemory::read`]: publish it by an atomic stored with `Release` afterwards.
+    /// Until then no peer should write there: some bytes may be written twice.
     ///
     /// # Errors
     ///
     /// - [`AccessError::OutOfBounds`]: the bytes do not lie inside this view; nothing is written.
+    #[inline]
     pub fn write(&self, offset: usize, source: &[u8]) -> Result<(), AccessError> {
-        let target = self.locate(offset, source.len())?;
-        // SAFETY: `locate` has found that many bytes inside the view, writable by the invariant of `base`.
-        unsafe { copy::to_shared(target.as_ptr(), source) };
+        let (from, len) = (source.as_ptr(), source.len());
+        let to = self.locate(offset, len)?.as_ptr();
+        // SAFETY: 1. `locate` has found `len` bytes inside the view, writable by the invariant of `base`;
+        // 2. `source` is borrowed, so nobody writes to it, and it is not shared memory (`new`).
+        unsafe { copy::copy(to, from, len, Shared::Target, self.strategy) };
         Ok(())
     }
 
@@ -146,7 +200,7 @@ impl<'m> SharedMemory<'m> {
     pub fn atomic_u32(&self, offset: usize) -> Result<&'m AtomicU32, AccessError> {
         let word = self.locate_aligned(offset, 4)?;
         // SAFETY: 1. inside the view and aligned, as just checked; 2. valid for `'m` and free of
-        // non-atomic references (`new`); 3. copies of the same bytes are volatile accesses, as from another machine.
+        // non-atomic references (`new`); 3. on conflicting accesses see "What Rust defines" above.
         Ok(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
@@ -158,13 +212,29 @@ impl<'m> SharedMemory<'m> {
     ///
     /// - [`AccessError::OutOfBounds`]: the word does not lie inside this view.
     /// - [`AccessError::Misaligned`]: the word's address is not a multiple of 8.
+    #[cfg(target_has_atomic = "64")]
     pub fn atomic_u64(&self, offset: usize) -> Result<&'m AtomicU64, AccessError> {
         let word = self.locate_aligned(offset, 8)?;
         // SAFETY: the same three conditions as in `atomic_u32`, with 8 for 4.
         Ok(unsafe { AtomicU64::from_ptr(word.cast()) })
     }
 
+    /// Copies `len` bytes at `offset` to private memory at `to`.
+    ///
+    /// # Safety
+    ///
+    /// `to` must be writable for `len` bytes, which nobody else accesses meanwhile.
+    #[inline]
+    unsafe fn read_raw(&self, offset: usize, to: *mut u8, len: usize) -> Result<(), AccessError> {
+        let from = self.locate(offset, len)?.as_ptr();
+        // SAFETY: 1. `locate` has found `len` bytes inside the view, readable by the invariant of `base`; 2. the
+        // caller promises those at `to`, which are no shared memory, since nobody else accesses them.
+        unsafe { copy::copy(to, from, len, Shared::Source, self.strategy) };
+        Ok(())
+    }
+
     /// Returns the address of `len_bytes` bytes at `offset`, all inside the view.
+    #[inline]
     fn locate(&self, offset: usize, len_bytes: usize) -> Result<NonNull<u8>, AccessError> {
         let inside = offset
             .checked_add(len_bytes)
@@ -176,9 +246,8 @@ impl<'m> SharedMemory<'m> {
                 available: self.len_bytes,
             });
         }
-        // SAFETY: `offset` is at most `len_bytes`, which is one mapped object of at most `isize::MAX` bytes.
-        let first = unsafe { self.base.as_ptr().add(offset) };
-        // SAFETY: an address inside an object that starts at a non-null address is not null.
+        let first = self.base.as_ptr().wrapping_add(offset);
+        // SAFETY: an address inside mapped memory that starts at a non-null address is not null.
         Ok(unsafe { NonNull::new_unchecked(first) })
     }
 

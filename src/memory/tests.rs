@@ -46,6 +46,174 @@ fn copies_are_exact_at_every_alignment_and_length() {
     }
 }
 
+/// Every strategy that this processor has.
+fn strategies() -> Vec<CopyStrategy> {
+    let best = CopyStrategy::detect();
+    let mut all = vec![CopyStrategy::WORDS, CopyStrategy::STRINGS, best];
+    for left_out in [strategy::Means::STRINGS, strategy::Means::AVX512] {
+        all.push(CopyStrategy(best.0.difference(left_out)));
+    }
+    let wide = strategy::Means::AVX | strategy::Means::AVX512;
+    all.push(CopyStrategy(best.0.difference(wide)));
+    all.push(CopyStrategy(
+        best.0.difference(wide | strategy::Means::STRINGS),
+    ));
+    all
+}
+
+#[test]
+fn every_strategy_is_exact_around_its_limits() {
+    let limits = [
+        16,
+        32,
+        64,
+        96,
+        128,
+        256,
+        512,
+        1024,
+        2048,
+        4096,
+        8192,
+        8192 + 64,
+    ];
+    for strategy in strategies() {
+        for shift in [0, 1, 8, 13, 33, 63] {
+            for private in [0, 1, 29] {
+                for len in limits.into_iter().flat_map(|limit| limit - 1..=limit + 1) {
+                    let mut bytes: Vec<u8> = (0..private + len)
+                        .map(|i| (i * 7 + i / 251) as u8)
+                        .collect();
+                    let stored = with_memory(shift, len, |memory| {
+                        let memory = memory.with_copy_strategy(strategy);
+                        memory.write(0, &bytes[private..]).unwrap();
+                        let expected = bytes.clone();
+                        bytes[private..].fill(0);
+                        memory.read(0, &mut bytes[private..]).unwrap();
+                        assert!(bytes == expected, "{strategy:?} {shift} {private} {len}");
+                    });
+                    assert!(
+                        stored == bytes[private..],
+                        "{strategy:?} {shift} {private} {len}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_writer_meanwhile_is_seen_as_nothing_but_what_it_writes() {
+    const LEN: usize = 10_000;
+    let mut words = vec![u64::from_ne_bytes([0x11; 8]); LEN / 8];
+    let base = NonNull::new(words.as_mut_ptr()).unwrap().cast();
+    // SAFETY: the bytes belong to `words`, which outlives the view and is not referenced meanwhile.
+    let memory = unsafe { SharedMemory::new(base, LEN) };
+    for strategy in strategies() {
+        let memory = memory.with_copy_strategy(strategy);
+        let stop = core::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    for byte in [0x22, 0x11] {
+                        memory.write(0, &[byte; LEN]).unwrap();
+                    }
+                }
+            });
+            let mut seen = [0; LEN];
+            let mut both = false;
+            for round in 0.. {
+                for len in [8, 60, 200, 1000, 3000, LEN] {
+                    seen[..len].fill(0);
+                    memory.read(LEN - len, &mut seen[..len]).unwrap();
+                    let torn = seen[..len].iter().any(|byte| ![0x11, 0x22].contains(byte));
+                    if torn {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    assert!(!torn, "{strategy:?}: {len} bytes");
+                    both |= seen[0] == 0x22;
+                }
+                if round > 300 && both {
+                    break;
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+#[test]
+fn an_aligned_word_alone_is_one_access() {
+    // A torn word would have halves of two writes.
+    let word = AtomicU64::new(0);
+    let base = NonNull::from(&word).cast();
+    // SAFETY: `word` outlives the view; it is an atomic, so shared references to it do no harm.
+    let memory = unsafe { SharedMemory::new(base, 8) };
+    let stop = core::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                memory.write(0, &[0xff; 8]).unwrap();
+                memory.write(0, &[0; 8]).unwrap();
+            }
+        });
+        let torn = (0..100_000).any(|_| {
+            let word = u64::from_ne_bytes(memory.read_array(0).unwrap());
+            word != 0 && word != u64::MAX
+        });
+        stop.store(true, Ordering::Relaxed);
+        assert!(!torn);
+    });
+}
+
+#[test]
+fn parts_inherit_the_strategy() {
+    with_memory(0, 64, |memory| {
+        let words = memory.with_copy_strategy(CopyStrategy::WORDS);
+        let part = words.region(8, 8).unwrap();
+        assert_eq!(part.copy_strategy(), CopyStrategy::WORDS);
+        assert_eq!(memory.copy_strategy(), CopyStrategy::detect());
+    });
+}
+
+#[cfg(feature = "zerocopy")]
+#[test]
+fn typed_fields_have_any_alignment_and_keep_the_bounds() {
+    use zerocopy::byteorder::little_endian::{U16, U32};
+
+    #[derive(
+        Clone, Copy, Debug, PartialEq, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable,
+    )]
+    #[repr(C)]
+    struct Header {
+        magic: U32,
+        version: U16,
+        flags: [u8; 2],
+    }
+
+    let header = Header {
+        magic: U32::new(0x1122_3344),
+        version: U16::new(5),
+        flags: [6, 7],
+    };
+    let stored = with_memory(0, 16, |memory| {
+        memory.write_value(3, &header).unwrap();
+        assert_eq!(memory.read_value::<Header>(3), Ok(header));
+        assert_eq!(
+            memory.read_value::<[U16; 2]>(5),
+            Ok([U16::new(0x1122), U16::new(5)])
+        );
+        let outside = AccessError::OutOfBounds {
+            offset: 9,
+            len_bytes: 8,
+            available: 16,
+        };
+        assert_eq!(memory.read_value::<Header>(9), Err(outside));
+        assert_eq!(memory.write_value(9, &header), Err(outside));
+    });
+    assert_eq!(stored[3..11], [0x44, 0x33, 0x22, 0x11, 5, 0, 6, 7]);
+}
+
 #[test]
 fn fill_touches_its_bytes_only() {
     let stored = with_memory(3, 700, |memory| memory.fill(1, 600, 0xab).unwrap());

@@ -14,6 +14,8 @@ use pci_types::{CommandRegister, ConfigRegionAccess};
 
 use super::Function;
 
+/// Base class and sub-class of a bridge from the processor to PCI (PCI 3.0, appendix D).
+const HOST_BRIDGE: u32 = 0x0600;
 const FIRST_BAR: u16 = 0x10;
 const IO_SPACE: u32 = 1 << 0;
 const PREFETCHABLE: u32 = 1 << 3;
@@ -50,15 +52,23 @@ impl<'c, C: ConfigRegionAccess> Function<'c, C> {
     /// Returns the BARs that this function implements, in order.
     ///
     /// Each step sizes one BAR: decoding of the function is off for a moment,
-    /// then configuration space is again as it was, bit for bit. Do not call this on
-    /// host bridges (class 0x0600): turning decoding off there can cut off memory.
+    /// then configuration space is again as it was, bit for bit. What lies behind a bridge is out of
+    /// reach for that moment. Host bridges are left alone: without decoding, memory itself can be cut off.
     #[must_use]
     pub fn bars(&self) -> Bars<'c, C> {
         Bars {
             function: *self,
             next: 0,
-            end: self.header_kind().bars(),
+            end: self.bar_registers(),
         }
+    }
+
+    /// Returns the number of registers that are BARs and may be sized.
+    fn bar_registers(&self) -> u8 {
+        if self.class() >> 8 == HOST_BRIDGE {
+            return 0;
+        }
+        self.header_kind().bars()
     }
 
     /// Returns the BAR with number `index`, or `None` if the function does not implement it.
@@ -77,6 +87,30 @@ impl<'c, C: ConfigRegionAccess> Function<'c, C> {
             }
         }
         Ok(None)
+    }
+
+    /// Returns whether a memory BAR has an address. Sizes nothing and changes nothing.
+    pub(super) fn has_memory_address(&self) -> bool {
+        let end = u16::from(self.bar_registers());
+        let mut upper_half = false;
+        for raw in (0..end).map(|index| self.read(FIRST_BAR + 4 * index)) {
+            let address = if upper_half { raw } else { raw & !MEMORY_FLAGS };
+            if (upper_half || raw & IO_SPACE == 0) && address != 0 {
+                return true;
+            }
+            upper_half = !upper_half && kind_of(raw) == Some(BarKind::Memory64);
+        }
+        false
+    }
+
+    /// Writes the address of a BAR. The function must not decode meanwhile.
+    pub(super) fn set_bar_address(&self, bar: &Bar, address: u64) {
+        let offset = FIRST_BAR + 4 * u16::from(bar.index);
+        // The bits that are flags are read-only.
+        self.write(offset, address as u32);
+        if bar.kind == BarKind::Memory64 {
+            self.write(offset + 4, (address >> 32) as u32);
+        }
     }
 
     /// Sizes the BAR in register `index` of the `end` that the header has.

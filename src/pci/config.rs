@@ -21,11 +21,13 @@ impl<C: ConfigRegionAccess> ConfigSpace<C> {
     ///
     /// # Safety
     ///
-    /// - `access` must be valid for aligned 32-bit reads at any function address and offset below 256,
-    ///   giving all ones where there is no function, and for writes at functions that exist.
+    /// - `access` must be valid for aligned 32-bit reads at offsets below 256 of the function addresses used, giving
+    ///   all ones where there is no function, and for writes at functions that exist. Enumeration uses all
+    ///   addresses of a bus; [`Function::at`](super::Function::at) and what is done with its result use that one only.
     /// - While a method of this value, of a [`Function`](super::Function) from it, or [`attach`](crate::attach())
     ///   runs, nobody else may use the configuration mechanism or the function concerned: sizing a
-    ///   BAR turns the function's decoding off for a moment, so a function that another driver is using must not be sized.
+    ///   BAR turns the function's decoding off for a moment, so a function that a driver is using must not be sized.
+    ///   From `attach` to `detach` a function counts as used by a driver.
     #[must_use]
     pub const unsafe fn new(access: C) -> Self {
         Self { access }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Enumeration: every function on bus 0 and behind bridges, each once, in bounded time.
+//! Enumeration: every function on a root bus and behind bridges, each once, in bounded time.
 //!
 //! Buses are visited in ascending order from a set of 256 bits: a bridge adds
 //! the bus behind it. A bus is visited once however many bridges claim it, so
@@ -11,20 +11,28 @@ use pci_types::{ConfigRegionAccess, PciAddress};
 
 use super::{ConfigSpace, Function, HeaderKind};
 
-const DEVICES: u8 = 32;
-const FUNCTIONS: u8 = 8;
+pub(super) const DEVICES: u8 = 32;
+pub(super) const FUNCTIONS: u8 = 8;
 
 impl<C: ConfigRegionAccess> ConfigSpace<C> {
     /// Returns the functions of segment 0: those on bus 0, then those behind bridges, by ascending bus.
     ///
     /// Behind a bridge whose buses firmware has not numbered (secondary bus 0) nothing is found.
     pub fn functions(&self) -> Functions<'_, C> {
+        self.functions_from(0, 0)
+    }
+
+    /// Returns the functions on bus `root_bus` of `segment`, then those behind its bridges, by ascending bus.
+    ///
+    /// For machines with several segments, or several host bridges in one; ACPI names them.
+    pub fn functions_from(&self, segment: u16, root_bus: u8) -> Functions<'_, C> {
         let mut found = BusSet::default();
-        found.insert(0);
+        found.insert(root_bus);
         Functions {
             config: self,
             found,
-            bus: 0,
+            segment,
+            bus: root_bus,
             device: 0,
             function: 0,
             end: false,
@@ -32,13 +40,14 @@ impl<C: ConfigRegionAccess> ConfigSpace<C> {
     }
 }
 
-/// Iterator over the functions of a machine, from [`ConfigSpace::functions`].
+/// Iterator over the functions of a machine, from [`ConfigSpace::functions_from`].
 ///
 /// A bridge or header that makes no sense gives an error, and the walk goes on with the next function.
 #[derive(Debug)]
 pub struct Functions<'c, C> {
     config: &'c ConfigSpace<C>,
     found: BusSet,
+    segment: u16,
     bus: u8,
     device: u8,
     function: u8,
@@ -50,7 +59,7 @@ impl<'c, C: ConfigRegionAccess> Iterator for Functions<'c, C> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.end {
-            let address = PciAddress::new(0, self.bus, self.device, self.function);
+            let address = PciAddress::new(self.segment, self.bus, self.device, self.function);
             let function = Function::at(self.config, address);
             let multi_function = function.is_some_and(|function| function.is_multi_function());
             // The bus behind a bridge joins the set before the walk looks for the next bus.
@@ -108,11 +117,11 @@ impl<'c, C: ConfigRegionAccess> Functions<'c, C> {
 
 /// A set of bus numbers.
 #[derive(Debug, Default)]
-struct BusSet([u64; 4]);
+pub(super) struct BusSet([u64; 4]);
 
 impl BusSet {
     /// Adds `bus`; `false` if it was in.
-    fn insert(&mut self, bus: u8) -> bool {
+    pub(super) fn insert(&mut self, bus: u8) -> bool {
         let word = &mut self.0[usize::from(bus / 64)];
         let bit = 1 << (bus % 64);
         let new = *word & bit == 0;
@@ -120,11 +129,14 @@ impl BusSet {
         new
     }
 
+    /// Returns whether `bus` is in.
+    pub(super) const fn contains(&self, bus: u8) -> bool {
+        self.0[bus as usize / 64] & 1 << (bus % 64) != 0
+    }
+
     /// Returns the smallest member above `bus`.
     fn next_after(&self, bus: u8) -> Option<u8> {
-        (bus..=u8::MAX)
-            .skip(1)
-            .find(|&bus| self.0[usize::from(bus / 64)] & 1 << (bus % 64) != 0)
+        (bus..=u8::MAX).skip(1).find(|&bus| self.contains(bus))
     }
 }
 

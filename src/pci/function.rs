@@ -40,6 +40,12 @@ impl<'c, C: ConfigRegionAccess> Function<'c, C> {
         })
     }
 
+    /// Returns what answers at the address now: it may have been unplugged, or exchanged.
+    #[must_use]
+    pub fn refresh(&self) -> Option<Self> {
+        Self::at(self.config, self.address)
+    }
+
     /// Returns where the function is.
     #[must_use]
     pub const fn address(&self) -> PciAddress {
@@ -119,6 +125,11 @@ impl<'c, C: ConfigRegionAccess> Function<'c, C> {
     /// The Status half is written as zero: its bits clear when ones are written (PCI 3.0, 6.2.3).
     pub(crate) fn set_command(&self, command: CommandRegister) {
         self.write(COMMAND, u32::from(command.bits()));
+    }
+
+    /// Returns the configuration space that the function is in.
+    pub(super) const fn config(&self) -> &'c ConfigSpace<C> {
+        self.config
     }
 
     /// Reads the word at byte `offset`.

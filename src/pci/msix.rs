@@ -131,6 +131,11 @@ pub enum MsixError {
         /// The size of the BAR in bytes.
         bar_size: u64,
     },
+    /// The structure lies over the device's own registers.
+    OverRegisters {
+        /// Where it starts.
+        place: TablePlace,
+    },
     /// The structure lies in the BAR of the shared memory, where peers could rewrite it.
     InSharedMemory {
         /// The BIR.
@@ -151,6 +156,11 @@ impl fmt::Display for MsixError {
             } => write!(
                 f,
                 "an msi-x structure of {len} bytes at {:#x} reaches beyond bar {} of {bar_size} bytes",
+                place.offset, place.bar
+            ),
+            Self::OverRegisters { place } => write!(
+                f,
+                "an msi-x structure is said to be at {:#x} of bar {}, over the registers",
                 place.offset, place.bar
             ),
             Self::InSharedMemory { bar } => write!(

@@ -13,9 +13,9 @@ use crate::platform::PhysRegion;
 use crate::registers::BLOCK_LEN;
 
 /// Red Hat's vendor ID, under which QEMU's own devices are.
-const VENDOR: u16 = 0x1af4;
+pub const VENDOR_ID: u16 = 0x1af4;
 /// Inter-VM shared memory (QEMU `docs/specs/ivshmem-spec.rst`).
-const DEVICE: u16 = 0x1110;
+pub const DEVICE_ID: u16 = 0x1110;
 const REGISTERS_BAR: u8 = 0;
 const SHARED_MEMORY_BAR: u8 = 2;
 const MAX_BARS: usize = 6;
@@ -28,8 +28,10 @@ pub struct Resources {
     pub address: PciAddress,
     /// Revision: 0 for the device before QEMU 2.6 (and its alias until 3.1), 1 since.
     pub revision: u8,
-    /// BAR 0, the registers.
-    pub registers: PhysRegion,
+    /// Interrupt Pin: 0 for none, 1 for INTA, which revision 0 always shows.
+    pub interrupt_pin: u8,
+    /// BAR 0, the registers; `None` where the hypervisor leaves them out (see [`quirks`](crate::quirks)).
+    pub registers: Option<PhysRegion>,
     /// BAR 2, the shared memory.
     pub shared_memory: PhysRegion,
     /// MSI-X, if the device has interrupts of that kind.
@@ -51,7 +53,7 @@ pub struct MsixResources {
 /// Returns whether the IDs are those of an ivshmem device, 1af4:1110.
 #[must_use]
 pub const fn is_ivshmem<C: ConfigRegionAccess>(function: &Function<'_, C>) -> bool {
-    function.vendor_id() == VENDOR && function.device_id() == DEVICE
+    function.vendor_id() == VENDOR_ID && function.device_id() == DEVICE_ID
 }
 
 /// Returns the ivshmem devices of the machine, in the order of [`ConfigSpace::functions`].
@@ -72,9 +74,9 @@ pub fn find<C: ConfigRegionAccess>(
 ///
 /// - [`ProbeError::NotIvshmem`]: other IDs.
 /// - [`ProbeError::Bar`], [`ProbeError::Capability`], [`ProbeError::Msix`]: configuration space makes no sense.
-/// - [`ProbeError::NoMemoryBar`]: BAR 0 or BAR 2 is missing or decodes I/O ports.
-/// - [`ProbeError::RegistersTooSmall`]: BAR 0 has no room for the registers.
+/// - [`ProbeError::NoMemoryBar`]: BAR 2 is missing or decodes I/O ports.
 /// - [`ProbeError::BarUnassigned`]: firmware has assigned no address.
+/// - [`ProbeError::BeyondAddressSpace`], [`ProbeError::Overlap`]: the addresses assigned make no sense.
 pub fn probe<C: ConfigRegionAccess>(function: &Function<'_, C>) -> Result<Resources, ProbeError> {
     if !is_ivshmem(function) {
         return Err(ProbeError::NotIvshmem {
@@ -83,11 +85,15 @@ pub fn probe<C: ConfigRegionAccess>(function: &Function<'_, C>) -> Result<Resour
         });
     }
     let bars = MemoryBars::of(function)?;
-    let registers = bars.required(REGISTERS_BAR)?;
-    if registers.len < BLOCK_LEN {
-        return Err(ProbeError::RegistersTooSmall { len: registers.len });
-    }
-    let shared_memory = bars.required(SHARED_MEMORY_BAR)?;
+    bars.ensure_apart()?;
+    // The smallest memory BAR there can be has 16 bytes (PCI 3.0, 6.2.5.1), which is what the registers need.
+    let registers = bars.get(REGISTERS_BAR).map(region).transpose()?;
+    let shared_memory = bars
+        .get(SHARED_MEMORY_BAR)
+        .ok_or(ProbeError::NoMemoryBar {
+            index: SHARED_MEMORY_BAR,
+        })
+        .and_then(region)?;
     let msix = match function.msix().map_err(ProbeError::Capability)? {
         Some(capability) => Some(MsixResources {
             table_bar: bars.holding(capability.table, capability.table_len())?,
@@ -99,6 +105,7 @@ pub fn probe<C: ConfigRegionAccess>(function: &Function<'_, C>) -> Result<Resour
     Ok(Resources {
         address: function.address(),
         revision: function.revision(),
+        interrupt_pin: function.interrupt_pin(),
         registers,
         shared_memory,
         msix,
@@ -124,9 +131,27 @@ impl MemoryBars {
         self.0.get(usize::from(index)).copied().flatten()
     }
 
-    /// Returns the region of a BAR that the device cannot do without.
-    fn required(&self, index: u8) -> Result<PhysRegion, ProbeError> {
-        region(self.get(index).ok_or(ProbeError::NoMemoryBar { index })?)
+    /// Fails if two assigned BARs overlap: one range would be mapped with two cache policies, or peers
+    /// could write to the MSI-X table.
+    fn ensure_apart(&self) -> Result<(), ProbeError> {
+        for (index, first) in self.0.iter().enumerate() {
+            for second in &self.0[index + 1..] {
+                let (Some(first), Some(second)) = (first, second) else {
+                    continue;
+                };
+                if first.address == 0 || second.address == 0 {
+                    continue;
+                }
+                let (first, second) = (region(*first)?, region(*second)?);
+                // Cannot overflow: `region` has checked the ends.
+                let apart = first.start + first.len <= second.start
+                    || second.start + second.len <= first.start;
+                if !apart {
+                    return Err(ProbeError::Overlap { first, second });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Returns the region of the BAR that holds `len` bytes at `place`.
@@ -134,6 +159,9 @@ impl MemoryBars {
         let index = place.bar;
         if index == SHARED_MEMORY_BAR {
             return Err(ProbeError::Msix(MsixError::InSharedMemory { bar: index }));
+        }
+        if index == REGISTERS_BAR && u64::from(place.offset) < BLOCK_LEN {
+            return Err(ProbeError::Msix(MsixError::OverRegisters { place }));
         }
         let bar = self
             .get(index)
@@ -156,6 +184,12 @@ const fn region(bar: Bar) -> Result<PhysRegion, ProbeError> {
         return Err(ProbeError::BarUnassigned {
             index: bar.index,
             size: bar.size,
+        });
+    }
+    if bar.address.checked_add(bar.size).is_none() {
+        return Err(ProbeError::BeyondAddressSpace {
+            index: bar.index,
+            address: bar.address,
         });
     }
     Ok(PhysRegion {
@@ -186,17 +220,26 @@ pub enum ProbeError {
         /// Number of the BAR.
         index: u8,
     },
-    /// BAR 0 has no room for the four registers.
-    RegistersTooSmall {
-        /// Its size in bytes.
-        len: u64,
-    },
     /// No address has been assigned to a BAR.
     BarUnassigned {
         /// Number of the BAR.
         index: u8,
         /// Its size in bytes.
         size: u64,
+    },
+    /// A BAR reaches beyond the last address.
+    BeyondAddressSpace {
+        /// Number of the BAR.
+        index: u8,
+        /// Its address.
+        address: u64,
+    },
+    /// Two BARs overlap.
+    Overlap {
+        /// One of them.
+        first: PhysRegion,
+        /// The other.
+        second: PhysRegion,
     },
 }
 
@@ -212,12 +255,18 @@ impl fmt::Display for ProbeError {
             Self::NoMemoryBar { index } => {
                 write!(f, "bar {index} is missing or is not memory")
             }
-            Self::RegistersTooSmall { len } => {
-                write!(f, "bar 0 has {len} bytes, the registers need {BLOCK_LEN}")
-            }
             Self::BarUnassigned { index, size } => write!(
                 f,
-                "bar {index} of {size:#x} bytes has no address; firmware did not assign any"
+                "bar {index} of {size:#x} bytes has no address; boot with firmware that assigns BARs (SeaBIOS, OVMF), or assign them before"
+            ),
+            Self::BeyondAddressSpace { index, address } => write!(
+                f,
+                "bar {index} at {address:#x} reaches beyond the last address; assign it anew"
+            ),
+            Self::Overlap { first, second } => write!(
+                f,
+                "bars overlap: {:#x} bytes at {:#x} and {:#x} bytes at {:#x}; assign them anew",
+                first.len, first.start, second.len, second.start
             ),
         }
     }

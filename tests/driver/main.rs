@@ -2,6 +2,10 @@
 //! The driver against stand-ins for a machine, without QEMU.
 
 mod api;
+mod assign;
+mod assign_random;
 mod attach;
+mod ecam;
+mod embedding;
 mod pci;
 mod support;

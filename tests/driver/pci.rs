@@ -134,8 +134,11 @@ fn small_bars_of_every_kind() {
     let mut function = other()
         .memory32(0, 0x8000_0000, 0x8000_0000)
         .memory32(5, 0, 16);
-    function.words[5] = 0xc001;
-    function.writable[5] = 0xffe0;
+    function.words[5] = 0xc005;
+    function.writable[5] = 0xfffc;
+    // Below 1 MiB, as PCI before 2.2 could say.
+    function.words[6] = 0x000a_0002;
+    function.writable[6] = 0x000f_0000;
     let bus = FakeBus::default().with(AT, function);
     let before = bus.words(AT);
     let space = bus.space();
@@ -148,7 +151,8 @@ fn small_bars_of_every_kind() {
         bars,
         [
             Ok((0, BarKind::Memory32, 0x8000_0000, 0x8000_0000)),
-            Ok((1, BarKind::Io, 0xc000, 0x20)),
+            Ok((1, BarKind::Io, 0xc004, 4)),
+            Ok((2, BarKind::Memory32, 0xa_0000, 0x1_0000)),
             Ok((5, BarKind::Memory32, 0, 16)),
         ]
     );
@@ -191,6 +195,45 @@ fn capability_lists_end() {
     }
 }
 
+#[test]
+fn capabilities_are_read_as_the_header_says() {
+    let mut function = other();
+    function.words[0x34 / 4] = 0x43;
+    // Forty-eight entries, the most there can be, ending in MSI-X with 2048 vectors.
+    for index in 0..48 {
+        function.words[0x40 / 4 + index] = 0x0005 | ((0x44 + 4 * index as u32) & 0xff) << 8;
+    }
+    function.words[0xf4 / 4] = 0x07ff_0011;
+    let no_list = FakeBus::default().with(AT, function.clone());
+    let space = no_list.space();
+    let silent = Function::at(&space, address()).unwrap();
+    assert_eq!(silent.capabilities().count(), 0, "the status bit decides");
+    function.words[1] |= 1 << 20;
+    let bus = FakeBus::default().with(AT, function.clone());
+    let space = bus.space();
+    let found = Function::at(&space, address()).unwrap();
+    assert_eq!(found.capabilities().next().unwrap().unwrap().offset, 0x40);
+    let msix = found.msix().unwrap().unwrap();
+    assert_eq!((msix.offset, msix.vectors), (0xf4, 2048));
+    function.words[0xf4 / 4] = 0x0005_0005 | 0xf800;
+    function.words[0xf8 / 4] = 0x07ff_0011;
+    let bus = FakeBus::default().with(AT, function);
+    let space = bus.space();
+    let cut_off = Function::at(&space, address()).unwrap();
+    assert_eq!(cut_off.msix(), Ok(None), "the structure does not fit");
+}
+
+#[test]
+fn host_bridges_are_not_sized() {
+    let mut function = other().memory32(0, 0x1000_0000, 0x1000);
+    function.words[2] = 0x0600_0000;
+    let bus = FakeBus::default().with(AT, function);
+    let space = bus.space();
+    let bridge = Function::at(&space, address()).unwrap();
+    assert_eq!(bridge.bars().count(), 0);
+    assert!(bus.writes.borrow().is_empty());
+}
+
 fn probed(function: FakeFunction) -> Result<ivshmem::pci::Resources, ProbeError> {
     let bus = FakeBus::default().with(AT, function);
     let before = bus.words(AT);
@@ -205,7 +248,7 @@ fn probe_finds_the_parts_of_a_doorbell() {
     let resources = probed(FakeFunction::doorbell(3)).unwrap();
     assert_eq!(resources.revision, 1);
     let region = |start, len| PhysRegion { start, len };
-    assert_eq!(resources.registers, region(0xfebf_1000, 0x100));
+    assert_eq!(resources.registers, Some(region(0xfebf_1000, 0x100)));
     assert_eq!(resources.shared_memory, region(0xfea0_0000, 0x10_0000));
     let msix = resources.msix.unwrap();
     assert_eq!(msix.capability.vectors, 3);
@@ -228,7 +271,53 @@ fn probe_refuses_what_it_cannot_drive() {
         ),
         (
             FakeFunction::new(0x1af4, 0x1110),
-            ProbeError::NoMemoryBar { index: 0 },
+            ProbeError::NoMemoryBar { index: 2 },
+        ),
+        (
+            FakeFunction::plain().memory64(2, !0xfffff, 0x10_0000),
+            ProbeError::BeyondAddressSpace {
+                index: 2,
+                address: !0xfffff,
+            },
+        ),
+        (
+            FakeFunction::plain().memory64(2, 1 << 63, 1 << 63),
+            ProbeError::BeyondAddressSpace {
+                index: 2,
+                address: 1 << 63,
+            },
+        ),
+        (
+            FakeFunction::plain().memory64(2, 0xfebf_0000, 0x10000),
+            ProbeError::Overlap {
+                first: PhysRegion {
+                    start: 0xfebf_1000,
+                    len: 0x100,
+                },
+                second: PhysRegion {
+                    start: 0xfebf_0000,
+                    len: 0x10000,
+                },
+            },
+        ),
+        (
+            FakeFunction::plain()
+                .memory32(0, 0xfea0_0000, 0x1000)
+                .memory64(2, 0xfea0_0000, 0x1000),
+            ProbeError::Overlap {
+                first: PhysRegion {
+                    start: 0xfea0_0000,
+                    len: 0x1000,
+                },
+                second: PhysRegion {
+                    start: 0xfea0_0000,
+                    len: 0x1000,
+                },
+            },
+        ),
+        (
+            msix((0, 8), (1, 0x800)),
+            ProbeError::Msix(MsixError::OverRegisters { place: place(0, 8) }),
         ),
         (
             FakeFunction::new(0x1af4, 0x1110).memory32(0, 0x1000, 0x100),
@@ -244,6 +333,10 @@ fn probe_refuses_what_it_cannot_drive() {
         (
             msix((6, 0), (1, 0x800)),
             ProbeError::Msix(MsixError::NoSuchBar { bar: 6 }),
+        ),
+        (
+            msix((1, 0), (7, 0)),
+            ProbeError::Msix(MsixError::NoSuchBar { bar: 7 }),
         ),
         (
             msix((1, 0), (3, 0x800)),

@@ -83,7 +83,7 @@ pub fn trials() -> Vec<Need> {
 }
 
 /// Compares what `run=discover` says with QEMU's view of the device.
-fn discover(guest: &Guest, size: u64, vectors: u16) -> Result<(), Failed> {
+pub fn discover(guest: &Guest, size: u64, vectors: u16) -> Result<(), Failed> {
     let vm = guest.clone().spawn()?;
     let said = hear(&vm, "device")?;
     let msix = match vectors {
@@ -121,7 +121,7 @@ fn discover(guest: &Guest, size: u64, vectors: u16) -> Result<(), Failed> {
 }
 
 /// Compares the IDs, classes and BARs of all functions with QEMU's view.
-fn lspci(guest: &Guest) -> Result<(), Failed> {
+pub fn lspci(guest: &Guest) -> Result<(), Failed> {
     let vm = guest.clone().spawn()?;
     hear(&vm, "end")?;
     let mut guests: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -171,7 +171,7 @@ fn lspci(guest: &Guest) -> Result<(), Failed> {
 }
 
 /// Returns QEMU's view of the device called `ivshmem`.
-fn device(vm: &Vm) -> Result<PciDevice, Failed> {
+pub fn device(vm: &Vm) -> Result<PciDevice, Failed> {
     let devices = vm.qmp(PATIENCE)?.query_pci()?;
     let found = devices.into_iter().find(|device| device.id == "ivshmem");
     let device = found.ok_or("QEMU does not know the device")?;
@@ -180,7 +180,7 @@ fn device(vm: &Vm) -> Result<PciDevice, Failed> {
 }
 
 /// Returns address and size of a BAR.
-fn bar(device: &PciDevice, index: u8) -> Result<(u64, u64), Failed> {
+pub fn bar(device: &PciDevice, index: u8) -> Result<(u64, u64), Failed> {
     let bar = device.bars.iter().find(|bar| bar.bar == index);
     let bar = bar.ok_or_else(|| format!("QEMU knows no bar {index}"))?;
     let address = bar.address.ok_or("the bar has no address")?;

@@ -9,6 +9,8 @@ use xtask::kernel::{self, Profile};
 use xtask::qemu::{Guest, Vm};
 use xtask::tools::Tools;
 
+pub use xtask::trials::same;
+
 /// How long anything that a guest is asked for may take. Ample: two machines share two cores with the build.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -62,9 +64,7 @@ pub fn hear(vm: &Vm, word: &str) -> Result<String, Failed> {
 
 /// Returns the value of `key=value` in a line.
 pub fn field<'a>(line: &'a str, key: &str) -> Result<&'a str, Failed> {
-    line.split_whitespace()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-        .ok_or_else(|| format!("no {key}= in `{line}`").into())
+    xtask::qemu::field(line, key).ok_or_else(|| format!("no {key}= in `{line}`").into())
 }
 
 /// Returns a number in decimal or, with 0x, hexadecimal.
@@ -74,12 +74,4 @@ pub fn number(text: &str) -> Result<u64, Failed> {
         None => text.parse(),
     };
     parsed.map_err(|error| format!("`{text}`: {error}").into())
-}
-
-/// Fails with both values unless they are equal.
-pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, expected: T) -> Result<(), Failed> {
-    if got == expected {
-        return Ok(());
-    }
-    Err(format!("{what}: got {got:?}, expected {expected:?}").into())
 }

@@ -5,7 +5,9 @@
 //! serial log printed on failure, killed on drop. `xtask::trials` says what
 //! happens where QEMU or a toolchain for the kernel is missing.
 
+mod assign;
 mod discovery;
+mod doctor;
 mod guests;
 mod interrupts;
 mod kernel;
@@ -13,6 +15,7 @@ mod lab;
 mod memory;
 mod peers;
 mod server;
+mod uefi;
 
 use std::process::ExitCode;
 
@@ -22,10 +25,13 @@ fn main() -> ExitCode {
     let groups = [
         kernel::trials(),
         discovery::trials(),
+        doctor::trials(),
+        assign::trials(),
         interrupts::trials(),
         memory::trials(),
         peers::trials(),
         server::trials(),
+        uefi::trials(),
     ];
     xtask::trials::main(Lab::open, groups.into_iter().flatten())
 }

@@ -55,7 +55,44 @@ pub fn trials() -> Vec<Need> {
             }
             Ok(())
         }),
+        Need::new("memory::the_chosen_copy_is_about_the_fastest", |lab| {
+            // The guest times the ways in turn and keeps the best of many rounds; one more try for a machine that
+            // was busy through all of them.
+            fastest(lab).or_else(|first| {
+                eprintln!("{}; once more", first.message().unwrap_or_default());
+                fastest(lab)
+            })
+        }),
     ]
+}
+
+/// Runs `mode=bench` and compares the strategy chosen with the others, at 64 KiB.
+fn fastest(lab: &Lab) -> Result<(), Failed> {
+    let vm = plain(lab.guest("mode=bench"), Place::Pc, "1M").spawn()?;
+    let chosen = hear(&vm, "chosen")?;
+    let chosen = field(&chosen, "strategy")?;
+    let mut speeds = Vec::new();
+    for strategy in ["words", "strings"] {
+        let row = format!("bench strategy={strategy} bytes=65536");
+        let row = hear(&vm, &row)?;
+        let write = number(field(&row, "write_mb_s")?)?;
+        speeds.push((strategy, write, number(field(&row, "read_mb_s")?)?));
+    }
+    vm.finish(PATIENCE)?;
+    let own = speeds
+        .iter()
+        .find(|(strategy, ..)| *strategy == chosen)
+        .ok_or_else(|| format!("the guest chose {chosen}, which it did not measure"))?;
+    for (strategy, write, read) in &speeds {
+        if own.1 * 10 < write * 8 || own.2 * 10 < read * 8 {
+            return Err(format!(
+                "{chosen} was chosen, with {} and {} MB/s to and from shared memory; {strategy} has {write} and {read}",
+                own.1, own.2
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Runs `memory` and plays the host's part of it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ivshmem::{PeerId, VectorIndex};
 use ivshmem_host::peer::Peer;
 use libtest_mimic::Failed;
+use serde_json::json;
 use xtask::qemu::Vm;
 
 use crate::guests::{Place, TestServer};
@@ -22,6 +23,7 @@ pub fn trials() -> Vec<Need> {
         Need::new("peers::the_survivor_of_a_killed_guest_works_on", survivor),
         Need::new("peers::guests_outlive_the_server", outlive),
         Need::new("peers::a_burst_coalesces_and_is_not_lost", burst),
+        Need::new("peers::a_guest_attaches_again_after_a_machine_reset", reset),
     ]
 }
 
@@ -205,4 +207,26 @@ fn burst(lab: &Lab) -> Result<(), Failed> {
     same("all at once", host.wait(vector, Duration::ZERO)?, false)?;
     a.quit()?;
     b.quit()
+}
+
+fn reset(lab: &Lab) -> Result<(), Failed> {
+    let server = TestServer::start(1 << 20, VECTORS)?;
+    let a = Puppet::boot(lab, &server, "a")?;
+    a.ring(a.id, 0, 1)?;
+    a.arrived(0, 1)?;
+    a.order("poke 4096 77", "poked")?;
+    let mut qmp = a.vm.qmp(PATIENCE)?;
+    // Machines of trials end when they would start again; this one shall not.
+    qmp.execute("set-action", &json!({ "reboot": "reset" }))?;
+    qmp.execute("system_reset", &json!({}))?;
+    let id = number(field(&hear(&a.vm, "ready")?, "id")?)?;
+    same("ID after the reset", id, a.id.0.into())?;
+    let word = a.order("peek 4096", "peeked")?;
+    same("memory after the reset", field(&word, "value")?, "77")?;
+    a.ring(a.id, 1, 1)?;
+    a.arrived(1, 1)?;
+    let host = join(&server, &[a.id])?;
+    host.ring(a.id, VectorIndex(0))?;
+    a.arrived(0, 1)?;
+    a.quit()
 }

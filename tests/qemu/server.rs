@@ -8,6 +8,7 @@ use std::time::Duration;
 use ivshmem::VectorIndex;
 use ivshmem_host::peer::Peer;
 use libtest_mimic::Failed;
+use xtask::qemu::Vm;
 
 use crate::guests::TestServer;
 use crate::lab::{same, Lab, Need, PATIENCE};
@@ -32,6 +33,7 @@ pub fn trials() -> Vec<Need> {
 fn thousand(lab: &Lab) -> Result<(), Failed> {
     let server = TestServer::start(1 << 20, VECTORS)?;
     let guest = Puppet::boot(lab, &server, "guest")?;
+    let before = descriptors(&guest.vm)?;
     let socket = server.server.socket();
     for round in 0..1000 {
         if round % 3 == 0 {
@@ -58,7 +60,15 @@ fn thousand(lab: &Lab) -> Result<(), Failed> {
         true,
     )?;
     same("rings on the way", guest.count(0)? >= 1, true)?;
+    // Two doorbells to the host peer, and no trace of a thousand others.
+    let after = descriptors(&guest.vm)?;
+    same("descriptors of QEMU", after, before + usize::from(VECTORS))?;
     guest.quit()
+}
+
+/// Returns how many file descriptors a machine's QEMU has.
+fn descriptors(vm: &Vm) -> Result<usize, Failed> {
+    Ok(std::fs::read_dir(format!("/proc/{}/fd", vm.pid()))?.count())
 }
 
 fn sixty_four(lab: &Lab) -> Result<(), Failed> {

@@ -10,25 +10,37 @@
 //! | [`tools`], [`accelerator`], [`toolchain`] | the decisions: which QEMU, which accelerator, which route to the kernel |
 //! | [`setup`] | installs what is missing, or says how to |
 //! | [`kernel`] | builds the test kernel |
+//! | [`image`] | makes of it a disk image for UEFI |
 //! | [`qemu`] | command lines, virtual machines and their serial log |
 //! | [`qmp`] | QEMU's own view of a machine |
+//! | [`qtest`] | the devices of a machine without a running processor |
+//! | [`guests`] | machines with an ivshmem device, and servers, for trials |
 //! | [`demo`] | two guests and this process talk |
+//! | [`fuzz`] | runs of the fuzz targets |
 //! | [`trials`] | test binaries whose trials need virtual machines |
+//! | [`conformance`] | the scenarios on somebody else's hypervisor, as TAP |
+//! | [`size`] | how much of the kernel is the driver |
 //! | [`suite`] | the whole test run and its total |
 
 #![deny(unsafe_code)]
 
 pub mod accelerator;
 pub mod command_line;
+pub mod conformance;
 pub mod demo;
 pub mod environment;
+pub mod fuzz;
+pub mod guests;
+pub mod image;
 pub mod kernel;
 pub mod paths;
 pub mod probe;
 pub mod progress;
 pub mod qemu;
 pub mod qmp;
+pub mod qtest;
 pub mod setup;
+pub mod size;
 pub mod suite;
 pub mod toolchain;
 pub mod tools;

@@ -8,10 +8,15 @@ use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+use xtask::conformance::{self, ConformanceError, Template};
 use xtask::demo::{self, DemoError};
+use xtask::fuzz;
+use xtask::image;
 use xtask::kernel::{self, Profile};
 use xtask::qemu::Guest;
 use xtask::setup::{self, Install};
+use xtask::size::Sizes;
 use xtask::suite;
 use xtask::tools::Tools;
 
@@ -49,6 +54,15 @@ enum Verb {
         #[arg(long)]
         debug: bool,
     },
+    /// Writes a disk image that boots the test kernel by UEFI; the last line printed is its path
+    Image {
+        /// Kernel command line
+        #[arg(long, default_value = "")]
+        append: String,
+        /// Writes the image to this file instead of beside the kernel's
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Boots the test kernel with its serial line on the terminal
     Qemu {
         /// Machine type and its options
@@ -61,6 +75,41 @@ enum Verb {
         #[arg(last = true)]
         extra: Vec<String>,
     },
+    /// Runs the fuzz targets with a nightly compiler, each for some time
+    Fuzz {
+        /// Seconds for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Installs nothing: fails if cargo-fuzz is missing
+        #[arg(long)]
+        no_install: bool,
+        /// Runs this target only
+        #[arg(value_parser = fuzz::TARGETS)]
+        target: Option<String>,
+    },
+    /// Runs the scenarios of one machine on another hypervisor, and prints the results as TAP
+    ///
+    /// The command must start a machine with an ivshmem device, boot {kernel} with the command line
+    /// {append}, and have COM1 on its standard output. docs/conformance.md tells more.
+    Conformance {
+        /// How long one boot may take, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
+        limit: u64,
+        /// Boots this kernel instead of building one
+        #[arg(long, value_name = "FILE")]
+        kernel: Option<PathBuf>,
+        /// The command, with the words {kernel} and {append} in it
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Shows how much code of the release kernel comes from the driver
+    ///
+    /// Counted are the functions in the symbol table whose path, or whose type for methods of
+    /// traits, is in the crate ivshmem; generic ones as often as they were instantiated. The limit is
+    /// inlining: functions of the crate inlined into the kernel's are counted there, those of core
+    /// inlined into the crate's are counted here. Constants, texts, and core's generics for types of
+    /// the crate are not counted.
+    Size,
     /// Runs every test: unit, documentation, integration, and trials in virtual machines
     Test {
         /// Installs nothing: fails if a tool is missing
@@ -88,11 +137,23 @@ fn main() -> ExitCode {
         }),
         Verb::Demo { no_install, json } => demo(no_install, json.as_deref()),
         Verb::Kernel { debug } => build_kernel(debug),
+        Verb::Conformance {
+            limit,
+            kernel,
+            command,
+        } => conformance(Duration::from_secs(limit), kernel, &command),
+        Verb::Size => size(),
+        Verb::Image { append, output } => write_image(&append, output),
         Verb::Qemu {
             machine,
             append,
             extra,
         } => boot(machine, append, extra),
+        Verb::Fuzz {
+            seconds,
+            no_install,
+            target,
+        } => run_fuzz(seconds, no_install, target.as_deref()),
         Verb::Test {
             no_install,
             arguments,
@@ -105,12 +166,15 @@ fn main() -> ExitCode {
 }
 
 fn tools(no_install: bool) -> Result<Tools, Failure> {
-    let install = if no_install {
+    setup::ensure(installing(no_install)).map_err(|error| Failure(UNUSABLE, error.to_string()))
+}
+
+const fn installing(no_install: bool) -> Install {
+    if no_install {
         Install::Never
     } else {
         Install::IfMissing
-    };
-    setup::ensure(install).map_err(|error| Failure(UNUSABLE, error.to_string()))
+    }
 }
 
 fn failed(error: impl Display) -> Failure {
@@ -138,6 +202,14 @@ fn build_kernel(debug: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn write_image(append: &str, output: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let elf = kernel::build(&tools(false)?, Profile::Release).map_err(failed)?;
+    let output = output.unwrap_or_else(|| elf.with_extension("img"));
+    image::write(&elf, append, &output).map_err(failed)?;
+    println!("{}", output.display());
+    Ok(ExitCode::SUCCESS)
+}
+
 fn boot(machine: String, append: String, extra: Vec<String>) -> Result<ExitCode, Failure> {
     let tools = tools(false)?;
     let elf = kernel::build(&tools, Profile::Release).map_err(failed)?;
@@ -147,6 +219,45 @@ fn boot(machine: String, append: String, extra: Vec<String>) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     }
     Err(failed(format_args!("the machine did not pass: {status}")))
+}
+
+fn run_fuzz(seconds: u32, no_install: bool, target: Option<&str>) -> Result<ExitCode, Failure> {
+    let one = target.as_slice();
+    let targets = if one.is_empty() { &fuzz::TARGETS } else { one };
+    fuzz::run(targets, seconds, installing(no_install)).map_err(|error| {
+        let code = if error.is_missing_tool() {
+            UNUSABLE
+        } else {
+            FAILED
+        };
+        Failure(code, error.to_string())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn conformance(
+    limit: Duration,
+    kernel: Option<PathBuf>,
+    command: &[String],
+) -> Result<ExitCode, Failure> {
+    let template = Template::new(command).map_err(|error| Failure(UNUSABLE, error.to_string()))?;
+    let kernel = match kernel {
+        Some(kernel) => kernel,
+        None => kernel::build(&tools(false)?, Profile::Release).map_err(failed)?,
+    };
+    let summary = conformance::run(&template, &kernel, limit, std::io::stdout());
+    let summary = summary.map_err(|error| match error {
+        ConformanceError::Start(_) => Failure(UNUSABLE, error.to_string()),
+        error => failed(error),
+    })?;
+    let code = if summary.failed == 0 { 0 } else { FAILED };
+    Ok(ExitCode::from(code))
+}
+
+fn size() -> Result<ExitCode, Failure> {
+    let elf = kernel::build(&tools(false)?, Profile::Release).map_err(failed)?;
+    println!("{}", Sizes::of(&elf).map_err(failed)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn test(no_install: bool, arguments: &[String]) -> Result<ExitCode, Failure> {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::suite::REQUIRE_QEMU;
+use crate::tools::{Tools, UefiFirmware};
 
 /// What a trial does; `L` is what all trials of a binary share, such as the tools and a built kernel.
 type Run<L> = Box<dyn FnOnce(&L) -> Result<Completion, Failed> + Send>;
@@ -73,4 +74,35 @@ pub fn main<L: Sync + 'static>(
         })
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// Runs a trial that needs UEFI firmware. Where there is none it is ignored, or fails with
+/// `IVSHMEM_REQUIRE_QEMU`.
+///
+/// # Errors
+///
+/// - Those of the trial, or the firmware is missing and must not be.
+pub fn with_firmware(
+    tools: &Tools,
+    run: impl FnOnce(&UefiFirmware) -> Result<(), Failed>,
+) -> Result<Completion, Failed> {
+    match &tools.uefi {
+        Some(firmware) => run(firmware).map(|()| Completion::Completed),
+        None if std::env::var_os(REQUIRE_QEMU).is_some() => {
+            Err(format!("no OVMF is found, and {REQUIRE_QEMU} is set").into())
+        }
+        None => Ok(Completion::ignored_with("no OVMF is found")),
+    }
+}
+
+/// Fails with both values unless they are equal.
+///
+/// # Errors
+///
+/// - What was compared, and both values.
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, expected: T) -> Result<(), Failed> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(format!("{what}: got {got:?}, expected {expected:?}").into())
 }

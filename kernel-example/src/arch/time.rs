@@ -22,17 +22,19 @@ const MAX_ROUNDS: usize = 20;
 /// When a round is given up, in TSC ticks: about a second at 4 GHz.
 const ROUND_LIMIT_TICKS: u64 = 1 << 32;
 
-const PIT_CHANNEL_2: u16 = 0x42;
+const PIT_CHANNEL_0: u16 = 0x40;
 const PIT_COMMAND: u16 = 0x43;
 
-/// Channel 2, low then high byte, mode 0: the output rises when the count ends.
-const PIT_ONE_SHOT: u8 = 0xb0;
+/// Channel 0, low then high byte, mode 0: the output rises when the count ends.
+///
+/// Channel 2 would want port 0x61, which QEMU's microvm has not. The interrupt of channel 0 is masked.
+const PIT_ONE_SHOT: u8 = 0x30;
 
-/// Bit 0: gate of channel 2, bit 1: speaker, bit 5: output of channel 2.
-const CONTROL_PORT: u16 = 0x61;
-const GATE: u8 = 1 << 0;
-const SPEAKER: u8 = 1 << 1;
-const OUTPUT: u8 = 1 << 5;
+/// Latches the status of channel 0, to be read from its port.
+const PIT_LATCH_STATUS: u8 = 0xe2;
+
+/// The status when the count has ended: the output in bit 7, over the mode as it was written.
+const PIT_ENDED: u8 = 1 << 7 | PIT_ONE_SHOT;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -98,39 +100,32 @@ pub fn init() -> Result<(), ClockError> {
 
 /// Returns the TSC ticks that pass in [`PIT_COUNT`] periods of the 8254, never too few.
 fn measure_round() -> Result<u64, ClockError> {
-    let control = read(CONTROL_PORT);
-    write(CONTROL_PORT, (control & !SPEAKER) | GATE);
     write(PIT_COMMAND, PIT_ONE_SHOT);
     let [low, high] = PIT_COUNT.to_le_bytes();
-    write(PIT_CHANNEL_2, low);
+    write(PIT_CHANNEL_0, low);
     let start = tsc();
-    write(PIT_CHANNEL_2, high);
-    // Where there is no 8254 behind the port, the bit may be stuck at either value (QEMU's
-    // microvm reads all ones).
-    let counting = read(CONTROL_PORT) & OUTPUT == 0;
-    let ended = loop {
-        let done = counting && read(CONTROL_PORT) & OUTPUT != 0;
+    write(PIT_CHANNEL_0, high);
+    loop {
+        write(PIT_COMMAND, PIT_LATCH_STATUS);
+        // Where there is no 8254 behind the port, all bits read the same.
+        let ended = read(PIT_CHANNEL_0) == PIT_ENDED;
         let ticks = tsc().saturating_sub(start);
-        if done {
-            break Ok(ticks);
+        if ended {
+            return Ok(ticks);
         }
         if ticks > ROUND_LIMIT_TICKS {
-            break Err(ClockError::PitStopped { ticks });
+            return Err(ClockError::PitStopped { ticks });
         }
-    };
-    write(CONTROL_PORT, control);
-    ended
+    }
 }
 
 fn read(port: u16) -> u8 {
-    // SAFETY: the ports are those of the 8254 and its control port; reading has no effect
-    // outside them.
+    // SAFETY: the port is one of the 8254; reading has no effect outside it.
     unsafe { Port::new(port).read() }
 }
 
 fn write(port: u16, value: u8) {
-    // SAFETY: the ports are those of the 8254 and its control port; channel 2 raises no
-    // interrupt.
+    // SAFETY: the ports are those of the 8254; the interrupt of channel 0 is masked since `pic::init`.
     unsafe { Port::new(port).write(value) };
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The way from the PVH loader to `kmain`, and what the loader told.
+//! The way from the PVH loader to `kmain`, what the loader told, and a loader under UEFI.
 
 use core::{arch::global_asm, mem};
 
@@ -8,6 +8,7 @@ use spin::Once;
 pub use self::start_info::{BootInfo, MemoryRegion, StartInfoError};
 use crate::arch::stack::GuardedStack;
 
+mod efi;
 mod start_info;
 
 /// The size of the stack that `kmain` runs on, in bytes.

@@ -9,19 +9,19 @@ use core::{fmt, mem, ptr, str};
 
 use super::BOOT_MAPPED_BYTES;
 
-const MAGIC: u32 = 0x336e_c578;
+pub(super) const MAGIC: u32 = 0x336e_c578;
 
 /// The first version with a memory map.
-const VERSION_WITH_MEMORY_MAP: u32 = 1;
+pub(super) const VERSION_WITH_MEMORY_MAP: u32 = 1;
 
 /// The most memory map entries taken over. QEMU 7.2 gives 6 to 12.
-const MAX_REGIONS: usize = 64;
+pub(super) const MAX_REGIONS: usize = 64;
 
 /// The longest command line taken over, in bytes.
-const MAX_COMMAND_LINE_BYTES: usize = 1024;
+pub(super) const MAX_COMMAND_LINE_BYTES: usize = 1024;
 
 /// E820 type of ordinary memory.
-const TYPE_RAM: u32 = 1;
+pub(super) const TYPE_RAM: u32 = 1;
 
 /// The size of one memory map entry in bytes.
 const REGION_BYTES: u64 = 24;
@@ -59,6 +59,7 @@ pub struct BootInfo {
     /// Invariant: the first `command_line_bytes` bytes are UTF-8 (`copy_command_line`).
     command_line: [u8; MAX_COMMAND_LINE_BYTES],
     command_line_bytes: usize,
+    rsdp: u64,
 }
 
 impl BootInfo {
@@ -86,6 +87,7 @@ impl BootInfo {
             region_count: 0,
             command_line: [0; MAX_COMMAND_LINE_BYTES],
             command_line_bytes: 0,
+            rsdp: read_u64(start_info, 32)?,
         };
         info.copy_command_line(read_u64(start_info, 24)?)?;
         info.copy_regions(read_u64(start_info, 40)?, read_u32(start_info, 48)?)?;
@@ -100,6 +102,11 @@ impl BootInfo {
     /// Returns the kernel command line.
     pub fn command_line(&self) -> &str {
         str::from_utf8(&self.command_line[..self.command_line_bytes]).unwrap_or_default()
+    }
+
+    /// Returns the physical address of the ACPI root pointer, 0 if there is none.
+    pub const fn rsdp(&self) -> u64 {
+        self.rsdp
     }
 
     fn copy_command_line(&mut self, address: u64) -> Result<(), StartInfoError> {
@@ -212,7 +219,7 @@ impl fmt::Display for StartInfoError {
         match self {
             Self::Magic { found } => write!(
                 f,
-                "start_info begins with {found:#x}, not {MAGIC:#x}: boot this kernel by PVH (qemu -kernel)"
+                "start_info begins with {found:#x}, not {MAGIC:#x}: boot this kernel by PVH (qemu -kernel) or UEFI"
             ),
             Self::Version { found } => write!(
                 f,

@@ -10,7 +10,10 @@ use ivshmem_scenarios::{Failure, Scenario};
 
 use crate::{cmdline, exit, machine::KernelMachine, println};
 
+mod bench;
 mod demo;
+mod doctor;
+mod hotplug;
 mod lspci;
 mod selftest;
 
@@ -21,9 +24,12 @@ type Entry<F> = (&'static str, F);
 type Run = fn(&mut KernelMachine) -> Result<(), Failure>;
 
 /// The modes, for `mode=`.
-const MODES: [Entry<Run>; 3] = [
+const MODES: [Entry<Run>; 6] = [
     ("lspci", lspci::run),
     ("demo", demo::run),
+    ("doctor", doctor::run),
+    ("hotplug", hotplug::run),
+    ("bench", bench::run),
     ("selftest", selftest::run),
 ];
 
@@ -36,7 +42,7 @@ const SCENARIOS: &[Scenario<KernelMachine>] = &ivshmem_scenarios::table();
 ///
 /// Why it failed.
 pub fn run() -> Result<(), Failure> {
-    let mut machine = KernelMachine::new();
+    let mut machine = KernelMachine::new()?;
     if cmdline::has("list") {
         for scenario in SCENARIOS {
             println!("@ scenario name={} # {}", scenario.name, scenario.summary);

@@ -11,7 +11,7 @@ const STATUS_RW1C: u32 = 0xf900_0000;
 /// Command bits that can be set: I/O, memory, bus master, parity, SERR, INTx disable.
 const COMMAND_RW: u32 = 0x0547;
 /// Where a decoding function must never have a BAR: the all-ones address that sizing writes.
-const SIZING_ADDRESS: u32 = 0xffff_fff0;
+pub const SIZING_ADDRESS: u32 = 0xffff_fff0;
 
 /// One function: 64 words and which of their bits can be written.
 #[derive(Clone)]
@@ -47,6 +47,14 @@ impl FakeFunction {
         function
             .memory32(0, 0xfebf_1000, 0x100)
             .memory64(2, 0xfea0_0000, 0x10_0000)
+    }
+
+    /// An ivshmem as QEMU 2.5 makes it with msi=off: revision 0, INTA.
+    pub fn legacy() -> Self {
+        let mut function = Self::plain();
+        function.words[2] = 0x0500_0000;
+        function.words[0x3c / 4] = 0x0000_0100;
+        function
     }
 
     /// Adds a 32-bit memory BAR of `size` bytes.
@@ -85,17 +93,43 @@ impl FakeFunction {
         self
     }
 
+    /// Makes it a bridge as it comes out of reset, whose registers work, with a 64-bit prefetchable window or
+    /// none, and with an I/O window or none.
+    pub fn blank_bridge(mut self, wide: bool, io: bool) -> Self {
+        self.words[2] = 0x0604_0000;
+        self.words[3] |= 1 << 16;
+        self.writable[0x18 / 4] = 0xffff_ffff;
+        self.writable[0x20 / 4] = 0xfff0_fff0;
+        if wide {
+            self.words[0x24 / 4] = 0x0001_0001;
+            self.writable[0x24 / 4] = 0xfff0_fff0;
+            self.writable[0x28 / 4] = !0;
+            self.writable[0x2c / 4] = !0;
+        }
+        if io {
+            self.writable[0x1c / 4] = 0xf0f0;
+        }
+        self
+    }
+
+    /// Adds an I/O BAR of `size` ports.
+    pub fn io(mut self, index: usize, address: u32, size: u32) -> Self {
+        self.words[4 + index] = address | 1;
+        self.writable[4 + index] = !(size - 1);
+        self
+    }
+
     /// Sets the multi-function bit.
     pub fn multi_function(mut self) -> Self {
         self.words[3] |= 1 << 23;
         self
     }
 
-    fn decodes(&self) -> bool {
+    pub fn decodes(&self) -> bool {
         self.words[1] & 0b11 != 0
     }
 
-    fn write(&mut self, word: usize, value: u32) {
+    pub fn write(&mut self, word: usize, value: u32) {
         let mask = self.writable[word];
         self.words[word] = self.words[word] & !mask | value & mask;
         if word == 1 {
@@ -110,6 +144,8 @@ pub struct FakeBus {
     functions: RefCell<BTreeMap<PciAddress, FakeFunction>>,
     /// Reads so far, to show that walks end.
     pub reads: RefCell<usize>,
+    /// Writes so far, as (word, value), to show their order.
+    pub writes: RefCell<Vec<(usize, u32)>>,
 }
 
 impl FakeBus {
@@ -124,6 +160,12 @@ impl FakeBus {
     pub fn space(&self) -> ConfigSpace<&Self> {
         // SAFETY: the fake takes reads and writes anywhere.
         unsafe { ConfigSpace::new(self) }
+    }
+
+    /// Takes a function away, as an unplug does.
+    pub fn unplug(&self, at: (u8, u8, u8)) {
+        let address = PciAddress::new(0, at.0, at.1, at.2);
+        self.functions.borrow_mut().remove(&address);
     }
 
     /// Returns the words of a function.
@@ -143,8 +185,11 @@ impl ConfigRegionAccess for FakeBus {
 
     unsafe fn write(&self, address: PciAddress, offset: u16, value: u32) {
         let mut functions = self.functions.borrow_mut();
-        let function = functions.get_mut(&address).expect("a write to no function");
+        let Some(function) = functions.get_mut(&address) else {
+            return;
+        };
         let word = usize::from(offset / 4);
+        self.writes.borrow_mut().push((word, value));
         function.write(word, value);
         assert!(
             !(4..=9).contains(&word) || value < SIZING_ADDRESS || !function.decodes(),

@@ -17,7 +17,7 @@ use super::error::DemoError;
 use super::interrupt::Interrupt;
 use super::report::Series;
 use super::BOOT_LIMIT;
-use crate::qemu::{Guest, Vm};
+use crate::qemu::{field, Guest, Vm};
 use crate::tools::Tools;
 
 /// How long a guest may be silent. Its own limits are shorter and give better reasons.
@@ -191,10 +191,4 @@ impl Drop for Listener {
             let _ = thread.join();
         }
     }
-}
-
-/// Returns the value of `key=value` in a line.
-pub fn field<'l>(line: &'l str, key: &str) -> Option<&'l str> {
-    line.split_whitespace()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }

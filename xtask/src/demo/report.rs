@@ -11,7 +11,7 @@ use ivshmem_scenarios::demo::{Figures, Role, Wait};
 use serde_json::{json, Value};
 
 use super::error::DemoError;
-use super::guest::field;
+use crate::qemu::field;
 use crate::tools::Tools;
 
 /// The round trips of one pair in one way of waiting.

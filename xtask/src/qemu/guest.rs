@@ -3,10 +3,10 @@
 
 use super::outcome::{Report, VmError, VmErrorKind};
 use super::process;
-use super::vm::Vm;
+use super::vm::{Vm, QMP_SOCKET, QTEST_SOCKET};
 use crate::accelerator::AcceleratorKind;
 use crate::command_line::shell_line;
-use crate::tools::Tools;
+use crate::tools::{Tools, UefiFirmware};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -14,19 +14,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-/// A machine that is not running yet: a kernel and what it runs on.
+/// A machine that is not running yet: what it runs, and what it runs on.
 #[derive(Debug, Clone)]
 #[must_use = "a guest does nothing until it is spawned"]
 pub struct Guest {
     qemu: PathBuf,
     accelerator: AcceleratorKind,
-    kernel: PathBuf,
+    boot: Boot,
     name: String,
     machine: String,
     memory_mib: u32,
     append: Vec<String>,
     extra: Vec<OsString>,
     lifetime: Duration,
+}
+
+/// What the processor does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Boot {
+    /// It boots this ELF file.
+    Kernel(PathBuf),
+    /// It runs this firmware, which boots this disk image.
+    Uefi(UefiFirmware, PathBuf),
+    /// Nothing, ever; the devices are driven over the qtest protocol.
+    Frozen,
 }
 
 /// Where COM1 goes.
@@ -41,10 +52,28 @@ enum Serial {
 impl Guest {
     /// Describes a machine of the type `pc` with 128 MiB, which may live for a minute.
     pub fn new(tools: &Tools, kernel: impl Into<PathBuf>) -> Self {
+        Self::booting(tools, Boot::Kernel(kernel.into()))
+    }
+
+    /// Describes such a machine whose processor never runs, so that neither firmware nor kernel touch the
+    /// devices: [`Qtest`](crate::qtest::Qtest) drives them, over [`Vm::qtest_socket`].
+    pub fn frozen(tools: &Tools) -> Self {
+        // Debian's QEMU has no accelerator `qtest`; a TCG that is never let go does the same.
+        Self::booting(tools, Boot::Frozen).accelerator(AcceleratorKind::Tcg)
+    }
+
+    /// Describes such a machine of the type `q35` that boots a disk image by UEFI. The kernel
+    /// command line is in the image. Neither the image nor the firmware's variables keep what
+    /// the machine writes to them.
+    pub fn uefi(tools: &Tools, firmware: &UefiFirmware, image: impl Into<PathBuf>) -> Self {
+        Self::booting(tools, Boot::Uefi(firmware.clone(), image.into())).machine("q35")
+    }
+
+    fn booting(tools: &Tools, boot: Boot) -> Self {
         Self {
             qemu: tools.qemu.path.clone(),
             accelerator: tools.accelerator.kind,
-            kernel: kernel.into(),
+            boot,
             name: "guest".into(),
             machine: "pc".into(),
             memory_mib: 128,
@@ -128,11 +157,10 @@ impl Guest {
             Ok(scratch) => scratch,
             Err(error) => return Err(self.start_error(error)),
         };
-        let qmp_socket = scratch.path().join("qmp");
-        let mut command = self.command(Serial::Pipes, Some(&qmp_socket));
+        let mut command = self.command(Serial::Pipes, Some(scratch.path()));
         // Ctrl-C is for us; we end our machines in order.
         command.process_group(0);
-        Vm::start(self.name, command, self.lifetime, scratch, qmp_socket)
+        Vm::start(self.name, command, self.lifetime, scratch)
     }
 
     /// Runs the machine with COM1 on the terminal and waits for its end, however long it takes.
@@ -163,7 +191,7 @@ impl Guest {
         }
     }
 
-    fn command(&self, serial: Serial, qmp_socket: Option<&Path>) -> Command {
+    fn command(&self, serial: Serial, sockets: Option<&Path>) -> Command {
         let mut command = Command::new(&self.qemu);
         command.arg("-name").arg(option_value(&self.name));
         // Nothing but what stands here: neither default devices nor the user's settings.
@@ -184,15 +212,40 @@ impl Guest {
         command.args(["-serial", "chardev:com1"]);
         // The guest's way to end QEMU with a status: writing v gives 2v+1.
         command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-        if let Some(socket) = qmp_socket {
+        if let Some(folder) = sockets {
             // QEMU's own view, for comparison; it does not wait for anybody to ask.
-            let path = option_value(socket);
+            let path = option_value(folder.join(QMP_SOCKET));
             let chardev = format!("socket,id=qmp,server=on,wait=off,path={path}");
             command.args(["-chardev", &chardev]);
             command.args(["-mon", "chardev=qmp,mode=control"]);
         }
-        // An ELF with a PVH note, which QEMU boots without a boot loader.
-        command.arg("-kernel").arg(&self.kernel);
+        match &self.boot {
+            // An ELF with a PVH note, which QEMU boots without a boot loader.
+            Boot::Kernel(kernel) => {
+                command.arg("-kernel").arg(kernel);
+            }
+            Boot::Uefi(firmware, image) => {
+                let drive = |options: &str, file: &Path| {
+                    format!("{options},format=raw,file={}", option_value(file))
+                };
+                command.args(["-drive", &drive("if=pflash,readonly=on", &firmware.code)]);
+                command.args([
+                    "-drive",
+                    &drive("if=pflash,snapshot=on", &firmware.variables),
+                ]);
+                command.args(["-drive", &drive("if=ide,snapshot=on", image)]);
+            }
+            Boot::Frozen => {
+                command.arg("-S");
+            }
+        }
+        if let (Boot::Frozen, Some(folder)) = (&self.boot, sockets) {
+            let path = option_value(folder.join(QTEST_SOCKET));
+            let chardev = format!("socket,id=qtest,server=on,wait=off,path={path}");
+            command.args(["-chardev", &chardev]);
+            // Without a place for its log QEMU writes every command to stderr.
+            command.args(["-object", "qtest,id=protocol,chardev=qtest,log=/dev/null"]);
+        }
         if !self.append.is_empty() {
             command.args(["-append", &self.append.join(" ")]);
         }
@@ -242,7 +295,7 @@ mod tests {
             .append("run=x")
             .append("list")
             .device("ivshmem-plain,memdev=m");
-        let line = shell_line(&guest.command(Serial::Pipes, Some(Path::new("/t/qmp"))));
+        let line = shell_line(&guest.command(Serial::Pipes, Some(Path::new("/t"))));
         for part in [
             "/q -name a,,b ",
             " -machine q35 -accel tcg -m 64M ",
@@ -250,6 +303,39 @@ mod tests {
             " -device isa-debug-exit,iobase=0xf4,iosize=4 ",
             ",path=/t/qmp ",
             " -kernel /k -append 'run=x list' -device ivshmem-plain,memdev=m",
+        ] {
+            assert!(line.contains(part), "{part} is in {line}");
+        }
+    }
+
+    #[test]
+    fn a_uefi_machine_leaves_firmware_and_image_as_they_are() {
+        let firmware = UefiFirmware {
+            code: "/code".into(),
+            variables: "/vars".into(),
+        };
+        let line =
+            shell_line(&Guest::uefi(&tools(), &firmware, "/a,b").command(Serial::Pipes, None));
+        assert!(!line.contains("-kernel"), "{line}");
+        for part in [
+            " -machine q35 ",
+            " -drive if=pflash,readonly=on,format=raw,file=/code ",
+            " -drive if=pflash,snapshot=on,format=raw,file=/vars ",
+            " -drive if=ide,snapshot=on,format=raw,file=/a,,b",
+        ] {
+            assert!(line.contains(part), "{part} is in {line}");
+        }
+    }
+
+    #[test]
+    fn a_frozen_machine_has_no_kernel_and_is_driven_over_a_socket() {
+        let guest = Guest::frozen(&tools());
+        let line = shell_line(&guest.command(Serial::Pipes, Some(Path::new("/t"))));
+        assert!(!line.contains("-kernel"), "{line}");
+        for part in [
+            " -accel tcg ",
+            " -S -chardev socket,id=qtest,server=on,wait=off,path=/t/qtest ",
+            " -object qtest,id=protocol,chardev=qtest,log=/dev/null",
         ] {
             assert!(line.contains(part), "{part} is in {line}");
         }

@@ -19,3 +19,10 @@ pub use guest::{option_value, Guest};
 pub use log::LogLine;
 pub use outcome::{Marker, Outcome, Report, VmError, VmErrorKind, PASSED};
 pub use vm::Vm;
+
+/// Returns the value of `key=value` in a line that the kernel prints for programs.
+#[must_use]
+pub fn field<'l>(line: &'l str, key: &str) -> Option<&'l str> {
+    line.split_whitespace()
+        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+}

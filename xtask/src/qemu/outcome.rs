@@ -23,7 +23,7 @@ pub enum Marker {
 }
 
 impl Marker {
-    fn from_line(line: &str) -> Option<Self> {
+    pub(crate) fn from_line(line: &str) -> Option<Self> {
         match line.strip_prefix("== ")? {
             "PASS" => Some(Self::Pass),
             other => {

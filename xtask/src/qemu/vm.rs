@@ -14,6 +14,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// QEMU's control socket, in the machine's folder.
+pub(super) const QMP_SOCKET: &str = "qmp";
+/// The socket of the qtest protocol, likewise, if the machine is driven by it.
+pub(super) const QTEST_SOCKET: &str = "qtest";
+
 /// How often the machine is asked whether it has ended; nothing tells us on its own.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -34,18 +39,16 @@ pub struct Vm {
     stdin: Mutex<ChildStdin>,
     serial: Arc<LineLog>,
     stderr: Arc<LineLog>,
-    qmp_socket: PathBuf,
     /// Goes with the machine, and what lies in it too.
     scratch: TempDir,
 }
 
 impl Vm {
-    pub(super) fn start(
+    pub(crate) fn start(
         name: String,
         mut command: Command,
         lifetime: Duration,
         scratch: TempDir,
-        qmp_socket: PathBuf,
     ) -> Result<Self, VmError> {
         let command_line = shell_line(&command);
         command
@@ -73,7 +76,6 @@ impl Vm {
             stdin: Mutex::new(pipes.stdin),
             serial: collect(pipes.stdout, started),
             stderr: collect(pipes.stderr, started),
-            qmp_socket,
             scratch,
         })
     }
@@ -158,7 +160,7 @@ impl Vm {
     pub fn qmp(&self, within: Duration) -> Result<Qmp, VmError> {
         let deadline = self.deadline_within(within);
         loop {
-            match Qmp::connect(&self.qmp_socket, deadline) {
+            match Qmp::connect(&self.folder().join(QMP_SOCKET), deadline) {
                 // QEMU makes the socket some time after it starts.
                 Err(QmpError::NotListening(_)) if self.status().is_none() => {
                     if time_left(deadline).is_some() {
@@ -228,6 +230,13 @@ impl Vm {
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {
         self.scratch.path()
+    }
+
+    /// Returns where a [frozen](super::Guest::frozen) machine takes qtest commands. It does once
+    /// [`qmp`](Self::qmp) answers.
+    #[must_use]
+    pub fn qtest_socket(&self) -> PathBuf {
+        self.folder().join(QTEST_SOCKET)
     }
 
     /// Returns everything there is to know about the machine, for a message.

@@ -7,7 +7,7 @@
 
 mod advice;
 mod apt;
-mod installer;
+pub(crate) mod installer;
 
 use crate::paths;
 use crate::probe::{Probe, ThisMachine};

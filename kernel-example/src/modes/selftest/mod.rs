@@ -71,7 +71,7 @@ fn interrupt_slots() {
     let messages = [0, 1, 2].map(|vector| platform.msi(VectorIndex(vector)));
     let id = apic::id() as u8;
     let expected = [Some(0x40), Some(0x41), None]
-        .map(|vector| Ok(vector.map(|vector| MsiMessage::x86(id, vector))));
+        .map(|vector| Ok(vector.and_then(|vector| MsiMessage::x86(id, vector))));
     check(
         messages == expected,
         format_args!("the messages are {expected:x?}, not {messages:x?}"),

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Processors without special means for copies, and Miri.
+
+use super::copy::{words, Shared};
+use super::strategy::Means;
+
+/// What [`CopyStrategy::STRINGS`](super::CopyStrategy::STRINGS) uses.
+pub(super) const STRINGS: Means = Means::empty();
+
+/// Returns what copies are best made with here.
+pub(super) const fn means() -> Means {
+    Means::empty()
+}
+
+/// Copies `len` bytes.
+///
+/// # Safety
+///
+/// As for [`words`].
+pub(super) unsafe fn copy_long(_: Means, to: *mut u8, from: *const u8, len: usize, shared: Shared) {
+    // SAFETY: the caller gives the same guarantees.
+    unsafe { words(to, from, len, shared) };
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What x86-64 processors have for copies: vector registers and string instructions, and how to tell.
+//!
+//! All of it is assembly: what the compiler cannot see it can neither split, repeat nor reorder. The numbers
+//! of CPUID are from the Intel SDM, volume 2A, "CPUID", and those of hypervisors from QEMU's `target/i386/cpu.c`.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use super::copy::{words, Shared};
+use super::strategy::Means;
+
+/// From how many register widths on `rep movsb` is faster than they: 1 KiB for words, 4 KiB for AVX.
+/// Measured on Sapphire Rapids by `cargo bench --bench copy`; C libraries do much the same.
+const STRINGS_FROM_WIDTHS: usize = 128;
+
+/// Length in bytes up to which four registers of 16 bytes hold everything.
+#[cfg(target_feature = "sse2")]
+const SHORT_TO: usize = 64;
+
+/// Length in bytes from which on AVX pays off, whose end costs some cycles.
+#[cfg(any(unix, windows))]
+const AVX_FROM: usize = 256;
+
+/// The vector registers that the target has anyway.
+const BASE: Means = if cfg!(target_feature = "sse2") {
+    Means::SSE2
+} else {
+    Means::empty()
+};
+
+/// What [`CopyStrategy::STRINGS`](super::CopyStrategy::STRINGS) uses.
+pub(super) const STRINGS: Means = Means::STRINGS.union(BASE);
+
+/// A bit that no [`Means`] has: CPUID was asked.
+const KNOWN: u8 = 0x80;
+
+/// What CPUID told, once it was asked; a fact about the processor, the same for all devices.
+static FOUND: AtomicU8 = AtomicU8::new(0);
+
+/// Returns what copies are best made with here.
+pub(super) fn means() -> Means {
+    let found = FOUND.load(Ordering::Relaxed);
+    if found & KNOWN != 0 {
+        return Means::from_bits_truncate(found);
+    }
+    let means = ask();
+    FOUND.store(means.bits() | KNOWN, Ordering::Relaxed);
+    means
+}
+
+/// Asks CPUID.
+fn ask() -> Means {
+    const HYPERVISOR: u32 = 1 << 31; // leaf 1, ECX
+    const ERMS: u32 = 1 << 9; // leaf 7, EBX: enhanced `rep movsb`
+    const FSRM: u32 = 1 << 4; // leaf 7, EDX: fast short `rep movsb`
+    const SIGNATURE: u32 = 0x4000_0000;
+
+    let basic = cpuid(1);
+    if basic.ecx & HYPERVISOR != 0 {
+        let signature = cpuid(SIGNATURE);
+        if [signature.ebx, signature.ecx, signature.edx]
+            == [*b"TCGT", *b"CGTC", *b"GTCG"].map(u32::from_le_bytes)
+        {
+            return Means::empty();
+        }
+    }
+    let mut means = BASE;
+    if cpuid(0).eax < 7 {
+        return means;
+    }
+    let features = cpuid(7);
+    means.set(Means::STRINGS, features.ebx & ERMS != 0);
+    #[cfg(any(unix, windows))]
+    means.insert(wide_registers(
+        basic.ecx,
+        features.ebx,
+        features.edx & FSRM != 0,
+    ));
+    means
+}
+
+/// Returns which wide registers a process has, from leaf 1 ECX and leaf 7 EBX. `recent` processors do not slow
+/// down when they use the widest.
+#[cfg(any(unix, windows))]
+fn wide_registers(basic: u32, features: u32, recent: bool) -> Means {
+    const OSXSAVE_AND_AVX: u32 = 3 << 27;
+    const AVX512F: u32 = 1 << 16;
+    /// SSE and the upper halves of YMM.
+    const SAVES_AVX: u32 = 0x06;
+    /// Those, the mask registers, the upper halves of ZMM and the upper 16 of them.
+    const SAVES_AVX512: u32 = 0xe6;
+
+    let mut means = Means::empty();
+    if basic & OSXSAVE_AND_AVX != OSXSAVE_AND_AVX {
+        return means;
+    }
+    let saved: u32;
+    // SAFETY: OSXSAVE says that XGETBV works in any ring; XCR0 is what ECX = 0 reads.
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") saved, out("edx") _,
+            options(nomem, nostack, preserves_flags));
+    }
+    means.set(Means::AVX, saved & SAVES_AVX == SAVES_AVX);
+    let avx512 = recent && features & AVX512F != 0;
+    means.set(
+        Means::AVX512,
+        avx512 && saved & SAVES_AVX512 == SAVES_AVX512,
+    );
+    means
+}
+
+/// Returns sub-leaf 0 of a leaf of CPUID.
+fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
+    // Unsafe in Rust 1.75, safe in newer versions, which would find the block needless.
+    #[allow(unused_unsafe)]
+    // SAFETY: every x86-64 processor has the instruction, and answers to any leaf.
+    unsafe {
+        core::arch::x86_64::__cpuid_count(leaf, 0)
+    }
+}
+
+/// Copies `len` bytes.
+///
+/// # Safety
+///
+/// As for [`words`], and `means` must be those of a `CopyStrategy`.
+#[inline]
+pub(super) unsafe fn copy_long(
+    means: Means,
+    to: *mut u8,
+    from: *const u8,
+    len: usize,
+    shared: Shared,
+) {
+    #[cfg(target_feature = "sse2")]
+    if len <= SHORT_TO && means.contains(Means::SSE2) {
+        // SAFETY: the caller gives the same guarantees, and `len` is in the range.
+        return unsafe { by_four_registers(to, from, len) };
+    }
+    // A register width is worth its while below `STRINGS_FROM_WIDTHS` of it, or at any length without strings.
+    let below = |width: usize| !means.contains(Means::STRINGS) || len < width * STRINGS_FROM_WIDTHS;
+    #[cfg(any(unix, windows))]
+    if means.contains(Means::AVX512) && below(64) {
+        // SAFETY: 1. the caller gives the same guarantees; 2. the registers exist, by the invariant of `Means`;
+        // 3. shorter copies have been made already.
+        return unsafe { by_avx512(to, from, len) };
+    }
+    #[cfg(any(unix, windows))]
+    if means.contains(Means::AVX) && len >= AVX_FROM && below(32) {
+        // SAFETY: as above.
+        return unsafe { by_avx(to, from, len) };
+    }
+    #[cfg(target_feature = "sse2")]
+    if means.contains(Means::SSE2) && below(16) {
+        // SAFETY: as above, where the target has the registers anyway.
+        return unsafe { by_sse2(to, from, len) };
+    }
+    if means.contains(Means::STRINGS) && !below(8) {
+        // SAFETY: the caller gives the same guarantees.
+        return unsafe { strings(to, from, len) };
+    }
+    // SAFETY: the caller gives the same guarantees.
+    unsafe { words(to, from, len, shared) };
+}
+
+/// Copies `len` bytes by `rep movsb`.
+///
+/// # Safety
+///
+/// As for [`words`].
+unsafe fn strings(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller promises both ranges; the direction flag is clear, as on entry to any `asm!`.
+    unsafe {
+        asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// Copies 16 to 64 bytes, from both ends to the middle, where the parts may overlap.
+///
+/// # Safety
+///
+/// As for [`words`], and `len` must be 16 to 64.
+#[cfg(target_feature = "sse2")]
+#[inline]
+unsafe fn by_four_registers(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller promises `len` bytes in both ranges; above 32 also the inner accesses are inside.
+    unsafe {
+        asm!(
+            "movups {first}, [{from}]",
+            "movups {last}, [{from} + {len} - 16]",
+            "cmp {len}, 32",
+            "jbe 2f",
+            "movups {second}, [{from} + 16]",
+            "movups {third}, [{from} + {len} - 32]",
+            "movups [{to} + 16], {second}",
+            "movups [{to} + {len} - 32], {third}",
+            "2:",
+            "movups [{to}], {first}",
+            "movups [{to} + {len} - 16], {last}",
+            from = in(reg) from,
+            to = in(reg) to,
+            len = in(reg) len,
+            first = out(xmm_reg) _,
+            second = out(xmm_reg) _,
+            third = out(xmm_reg) _,
+            last = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Defines a copy by vector registers, of no less than their width; the safety is that of [`words`], and the
+/// registers must exist. The copies differ only in the names of moves and registers, which must be
+/// literals. Not inlined: across a call nobody keeps anything in a wide register.
+///
+/// The first and the last register's worth overlap what is between, in which the target is aligned: stores
+/// across cache lines are what costs most.
+#[cfg(any(unix, windows, target_feature = "sse2"))]
+macro_rules! vector_copy {
+    ($name:ident, $width:literal, $move:literal, $register:literal, $end:literal) => {
+        #[inline(never)]
+        unsafe fn $name(to: *mut u8, from: *const u8, len: usize) {
+            let first = $width - to as usize % $width;
+            let between = (len - 1).saturating_sub(first) / $width * $width;
+            // SAFETY: the caller promises `len` bytes in both ranges, no less than the width, and the registers. All
+            // vector registers are declared lost, by `clobber_abi`, also where the target has no names for them.
+            unsafe {
+                asm!(
+                    concat!($move, " ", $register, "0, [rsi]"),
+                    concat!($move, " ", $register, "1, [rsi + rcx - ", $width, "]"),
+                    concat!($move, " [rdi], ", $register, "0"),
+                    concat!($move, " [rdi + rcx - ", $width, "], ", $register, "1"),
+                    "add rsi, rax",
+                    "add rdi, rax",
+                    concat!("sub rdx, 4 * ", $width),
+                    "jb 3f",
+                    ".p2align 5",
+                    "2:",
+                    concat!($move, " ", $register, "0, [rsi]"),
+                    concat!($move, " ", $register, "1, [rsi + ", $width, "]"),
+                    concat!($move, " ", $register, "2, [rsi + 2 * ", $width, "]"),
+                    concat!($move, " ", $register, "3, [rsi + 3 * ", $width, "]"),
+                    concat!("add rsi, 4 * ", $width),
+                    concat!($move, " [rdi], ", $register, "0"),
+                    concat!($move, " [rdi + ", $width, "], ", $register, "1"),
+                    concat!($move, " [rdi + 2 * ", $width, "], ", $register, "2"),
+                    concat!($move, " [rdi + 3 * ", $width, "], ", $register, "3"),
+                    concat!("add rdi, 4 * ", $width),
+                    concat!("sub rdx, 4 * ", $width),
+                    "jae 2b",
+                    "3:",
+                    concat!("add rdx, 4 * ", $width),
+                    "jz 5f",
+                    "4:",
+                    concat!($move, " ", $register, "0, [rsi]"),
+                    concat!("add rsi, ", $width),
+                    concat!($move, " [rdi], ", $register, "0"),
+                    concat!("add rdi, ", $width),
+                    concat!("sub rdx, ", $width),
+                    "jnz 4b",
+                    "5:",
+                    $end,
+                    in("rax") first,
+                    in("rcx") len,
+                    inout("rdx") between => _,
+                    inout("rdi") to => _,
+                    inout("rsi") from => _,
+                    clobber_abi("sysv64"),
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+#[cfg(target_feature = "sse2")]
+vector_copy!(by_sse2, 16, "movups", "xmm", "");
+// Code without AVX is slow as long as the upper half of one of the first 16 registers is in use. The
+// last one's registers are 20 to 23.
+#[cfg(any(unix, windows))]
+vector_copy!(by_avx, 32, "vmovups", "ymm", "vzeroupper");
+#[cfg(any(unix, windows))]
+vector_copy!(by_avx512, 64, "vmovups", "zmm2", "");

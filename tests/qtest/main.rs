@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The driver, compiled for the host, against QEMU's devices: no guest code, no firmware, no processor.
+//!
+//! Each trial starts a machine whose processor never runs and reaches its ports and memory over
+//! the qtest protocol. `xtask::trials` says what happens where QEMU is missing.
+
+mod board;
+mod bring_up;
+mod cases;
+mod firmware;
+mod hotplug;
+mod interrupts;
+mod lab;
+mod machine;
+mod table;
+
+use std::process::ExitCode;
+
+use lab::Lab;
+
+fn main() -> ExitCode {
+    let groups = [
+        table::trials(),
+        cases::trials(),
+        hotplug::trials(),
+        interrupts::trials(),
+    ];
+    xtask::trials::main(Lab::open, groups.into_iter().flatten())
+}
