@@ -8,4 +8,5 @@ mod attach;
 mod ecam;
 mod embedding;
 mod pci;
+mod regressions;
 mod support;

@@ -194,6 +194,8 @@ impl<'c, C: ConfigRegionAccess> Walk<'c, C> {
     /// Gives an address to one BAR.
     fn place(&mut self, function: &Function<'c, C>, bar: &Bar) {
         let bus = function.address().bus();
+        // Again: a function that was hidden before, by what function 0 said, still decodes.
+        stop_decoding(function);
         let pool = match bar.kind {
             BarKind::Io if !self.ports.contains(bus) => {
                 function.set_bar_address(bar, 0);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the fuzz targets do with their bytes, as a library, so that tests can do it without libFuzzer.
+//!
+//! | target | the bytes are |
+//! | --- | --- |
+//! | [`config_space`] | the configuration spaces of a machine, and what its kernel does |
+//! | [`registers`] | what registers and MSI-X table read, and the calls that are made |
+//!
+//! A property that does not hold is a panic.
+
+pub mod bus;
+pub mod config_space;
+mod device;
+mod input;
+pub mod kernel;
+pub mod machine;
+pub mod registers;
+pub mod script;
+
+/// Functions with write masks, which the tests of the driver use too.
+#[path = "../../tests/driver/support/bus.rs"]
+pub mod functions;
