@@ -215,58 +215,64 @@ unsafe fn by_four_registers(to: *mut u8, from: *const u8, len: usize) {
 /// registers must exist. The copies differ only in the names of moves and registers, which must be
 /// literals. Not inlined: across a call nobody keeps anything in a wide register.
 ///
-/// The first and the last register's worth overlap what is between, in which the target is aligned: stores
-/// across cache lines are what costs most.
+/// Both ends are read first and written last. They overlap what is between, which goes by fours from the first
+/// aligned place of the target: stores across cache lines are what costs most, and a remainder one by one next.
 #[cfg(any(unix, windows, target_feature = "sse2"))]
 macro_rules! vector_copy {
     ($name:ident, $width:literal, $move:literal, $register:literal, $end:literal) => {
         #[inline(never)]
         unsafe fn $name(to: *mut u8, from: *const u8, len: usize) {
             let first = $width - to as usize % $width;
-            let between = (len - 1).saturating_sub(first) / $width * $width;
             // SAFETY: the caller promises `len` bytes in both ranges, no less than the width, and the registers. All
             // vector registers are declared lost, by `clobber_abi`, also where the target has no names for them.
             unsafe {
                 asm!(
-                    concat!($move, " ", $register, "0, [rsi]"),
-                    concat!($move, " ", $register, "1, [rsi + rcx - ", $width, "]"),
-                    concat!($move, " [rdi], ", $register, "0"),
-                    concat!($move, " [rdi + rcx - ", $width, "], ", $register, "1"),
-                    "add rsi, rax",
-                    "add rdi, rax",
-                    concat!("sub rdx, 4 * ", $width),
+                    concat!($move, " ", $register, "4, [rsi]"),
+                    concat!($move, " ", $register, "8, [rsi + rcx - ", $width, "]"),
+                    concat!("cmp rcx, 4 * ", $width),
                     "jb 3f",
+                    concat!($move, " ", $register, "5, [rsi + rcx - 4 * ", $width, "]"),
+                    concat!($move, " ", $register, "6, [rsi + rcx - 3 * ", $width, "]"),
+                    concat!($move, " ", $register, "7, [rsi + rcx - 2 * ", $width, "]"),
+                    // What is before the last four, by fours from the first aligned place.
+                    concat!("lea rdx, [rcx - 4 * ", $width, "]"),
+                    "cmp rax, rdx",
+                    "jae 6f",
                     ".p2align 5",
                     "2:",
-                    concat!($move, " ", $register, "0, [rsi]"),
-                    concat!($move, " ", $register, "1, [rsi + ", $width, "]"),
-                    concat!($move, " ", $register, "2, [rsi + 2 * ", $width, "]"),
-                    concat!($move, " ", $register, "3, [rsi + 3 * ", $width, "]"),
-                    concat!("add rsi, 4 * ", $width),
-                    concat!($move, " [rdi], ", $register, "0"),
-                    concat!($move, " [rdi + ", $width, "], ", $register, "1"),
-                    concat!($move, " [rdi + 2 * ", $width, "], ", $register, "2"),
-                    concat!($move, " [rdi + 3 * ", $width, "], ", $register, "3"),
-                    concat!("add rdi, 4 * ", $width),
-                    concat!("sub rdx, 4 * ", $width),
-                    "jae 2b",
+                    concat!($move, " ", $register, "0, [rsi + rax]"),
+                    concat!($move, " ", $register, "1, [rsi + rax + ", $width, "]"),
+                    concat!($move, " ", $register, "2, [rsi + rax + 2 * ", $width, "]"),
+                    concat!($move, " ", $register, "3, [rsi + rax + 3 * ", $width, "]"),
+                    concat!($move, " [rdi + rax], ", $register, "0"),
+                    concat!($move, " [rdi + rax + ", $width, "], ", $register, "1"),
+                    concat!($move, " [rdi + rax + 2 * ", $width, "], ", $register, "2"),
+                    concat!($move, " [rdi + rax + 3 * ", $width, "], ", $register, "3"),
+                    concat!("add rax, 4 * ", $width),
+                    "cmp rax, rdx",
+                    "jb 2b",
+                    "6:",
+                    concat!($move, " [rdi + rcx - 4 * ", $width, "], ", $register, "5"),
+                    concat!($move, " [rdi + rcx - 3 * ", $width, "], ", $register, "6"),
+                    concat!($move, " [rdi + rcx - 2 * ", $width, "], ", $register, "7"),
+                    "jmp 5f",
+                    // Fewer than four: at most two between the first and the last.
                     "3:",
-                    concat!("add rdx, 4 * ", $width),
-                    "jz 5f",
-                    "4:",
-                    concat!($move, " ", $register, "0, [rsi]"),
-                    concat!("add rsi, ", $width),
-                    concat!($move, " [rdi], ", $register, "0"),
-                    concat!("add rdi, ", $width),
-                    concat!("sub rdx, ", $width),
-                    "jnz 4b",
+                    concat!("cmp rcx, 2 * ", $width),
+                    "jbe 5f",
+                    concat!($move, " ", $register, "0, [rsi + ", $width, "]"),
+                    concat!($move, " ", $register, "1, [rsi + rcx - 2 * ", $width, "]"),
+                    concat!($move, " [rdi + ", $width, "], ", $register, "0"),
+                    concat!($move, " [rdi + rcx - 2 * ", $width, "], ", $register, "1"),
                     "5:",
+                    concat!($move, " [rdi], ", $register, "4"),
+                    concat!($move, " [rdi + rcx - ", $width, "], ", $register, "8"),
                     $end,
-                    in("rax") first,
+                    inout("rax") first => _,
                     in("rcx") len,
-                    inout("rdx") between => _,
-                    inout("rdi") to => _,
-                    inout("rsi") from => _,
+                    out("rdx") _,
+                    in("rdi") to,
+                    in("rsi") from,
                     clobber_abi("sysv64"),
                     options(nostack),
                 );
