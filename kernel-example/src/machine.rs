@@ -76,6 +76,22 @@ impl Machine for KernelMachine {
         }
     }
 
+    fn mask_all(
+        &self,
+        device: &Attached,
+        function: &Function<'_, Mechanism>,
+    ) -> Result<(), Failure> {
+        Ok(device.mask_all(function)?)
+    }
+
+    fn unmask_all(
+        &self,
+        device: &Attached,
+        function: &Function<'_, Mechanism>,
+    ) -> Result<(), Failure> {
+        Ok(device.unmask_all(function)?)
+    }
+
     fn interrupts(&self, vector: VectorIndex) -> u32 {
         self.slot(vector).map_or(0, interrupts::count)
     }

@@ -35,6 +35,28 @@ pub trait Machine {
     /// Detaches what `attach` attached.
     fn detach(&self, device: Self::Device, function: &Function<'_, Self::Config>);
 
+    /// Holds back all vectors of a device at once, by MSI-X Function Mask.
+    ///
+    /// # Errors
+    ///
+    /// The device has no MSI-X.
+    fn mask_all(
+        &self,
+        device: &Self::Device,
+        function: &Function<'_, Self::Config>,
+    ) -> Result<(), Failure>;
+
+    /// Ends `mask_all`.
+    ///
+    /// # Errors
+    ///
+    /// As for `mask_all`.
+    fn unmask_all(
+        &self,
+        device: &Self::Device,
+        function: &Function<'_, Self::Config>,
+    ) -> Result<(), Failure>;
+
     /// Returns how often the handler of `vector` has run since the machine started.
     fn interrupts(&self, vector: VectorIndex) -> u32;
 

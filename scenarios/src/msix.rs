@@ -32,7 +32,7 @@ pub fn deliver<M: Machine>(machine: &mut M) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Rings a masked vector three times: pending, silent, and delivered once when unmasked.
+/// Rings a masked vector three times: pending, silent, and delivered once when unmasked. Then the same with all at once.
 pub fn mask<M: Machine>(machine: &mut M) -> Result<(), Failure> {
     let setup = Setup::new(machine)?;
     let msix = setup.device.msix()?;
@@ -62,6 +62,35 @@ pub fn mask<M: Machine>(machine: &mut M) -> Result<(), Failure> {
             rest.map(|v| setup.count(v)).sum::<u32>(),
             0,
         )?;
+    }
+    all_at_once(&setup)
+}
+
+/// Rings every vector under Function Mask: all pending, all silent, each delivered once when it ends.
+fn all_at_once<M: Machine>(setup: &Setup<'_, M>) -> Result<(), Failure> {
+    let (machine, device) = (setup.machine, &setup.device);
+    let function = crate::device(machine)?;
+    let msix = device.msix()?;
+    machine.mask_all(device, &function)?;
+    for vector in setup.all() {
+        setup.ring(vector)?;
+        let pending = machine.wait(&mut || msix.is_pending(vector) == Ok(true));
+        ensure(
+            pending,
+            format_args!("{vector} is rung under function mask and not pending"),
+        )?;
+    }
+    machine.pause(20);
+    for vector in setup.all() {
+        ensure_eq("interrupts under function mask", setup.count(vector), 1)?;
+    }
+    machine.unmask_all(device, &function)?;
+    for vector in setup.all() {
+        setup.arrived(vector, 2)?;
+    }
+    machine.pause(20);
+    for vector in setup.all() {
+        ensure_eq("interrupts after function mask", setup.count(vector), 2)?;
     }
     Ok(())
 }

@@ -95,6 +95,18 @@ pub fn attach(
 }
 
 impl Attached {
+    /// Writes Message Control of the device.
+    pub fn set_msix(
+        &self,
+        ports: &Ports,
+        function: &Function<'_, Ports>,
+        state: MsixControl,
+    ) -> Result<(), Failure> {
+        let msix = self.resources.msix.as_ref().ok_or("no MSI-X")?;
+        set_msix(ports, function, msix, state);
+        Ok(())
+    }
+
     /// Silences the device and leaves configuration space as it was.
     pub fn detach(self, ports: &Ports) {
         let Self {
@@ -117,7 +129,7 @@ pub enum MsixControl {
 }
 
 /// Writes Message Control.
-pub fn set_msix(
+fn set_msix(
     ports: &Ports,
     function: &Function<'_, Ports>,
     msix: &MsixResources,

@@ -11,7 +11,7 @@ use xtask::guests::{Place, TestServer};
 use xtask::trials::same;
 
 use crate::board::{Board, Ports};
-use crate::bring_up::{set_command, set_msix, Attached, MsixControl};
+use crate::bring_up::{set_command, Attached, MsixControl};
 use crate::cases::attach;
 use crate::lab::{on, Lab, Need, SIZE};
 use crate::machine::QtestMachine;
@@ -99,9 +99,10 @@ fn with_device(
 
 impl Setup<'_> {
     fn msix(&self, state: MsixControl) -> Result<(), Failed> {
-        let msix = self.device.resources.msix.as_ref().ok_or("no msi-x")?;
-        set_msix(&self.machine.ports, &self.function, msix, state);
-        Ok(())
+        let set = self
+            .device
+            .set_msix(&self.machine.ports, &self.function, state);
+        set.map_err(|failure| failure.as_str().into())
     }
 
     /// Rings, lets QEMU take it in, and sees that nothing comes.

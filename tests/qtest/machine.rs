@@ -19,7 +19,7 @@ use ivshmem_scenarios::{Failure, Machine};
 use libtest_mimic::Failed;
 
 use crate::board::{Board, Ports, Window};
-use crate::bring_up::{self, Attached};
+use crate::bring_up::{self, Attached, MsixControl};
 use crate::firmware;
 
 /// Guest RAM that nothing else uses, for the vectors' words.
@@ -113,6 +113,14 @@ impl Machine for QtestMachine {
 
     fn detach(&self, device: Attached, _: &Function<'_, Ports>) {
         device.detach(&self.ports);
+    }
+
+    fn mask_all(&self, device: &Attached, function: &Function<'_, Ports>) -> Result<(), Failure> {
+        device.set_msix(&self.ports, function, MsixControl::Masked)
+    }
+
+    fn unmask_all(&self, device: &Attached, function: &Function<'_, Ports>) -> Result<(), Failure> {
+        device.set_msix(&self.ports, function, MsixControl::Live)
     }
 
     /// Takes what has come since the last look: several messages in that time count as one interrupt, as for
