@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Scenarios of MSI-X, rung by the own doorbell, so that one machine is enough.
 
+use ivshmem::pci::Function;
 use ivshmem::{PeerId, VectorIndex};
 
 use crate::{device, ensure, ensure_eq, Failure, Machine};
@@ -69,9 +70,8 @@ pub fn mask<M: Machine>(machine: &mut M) -> Result<(), Failure> {
 /// Rings every vector under Function Mask: all pending, all silent, each delivered once when it ends.
 fn all_at_once<M: Machine>(setup: &Setup<'_, M>) -> Result<(), Failure> {
     let (machine, device) = (setup.machine, &setup.device);
-    let function = crate::device(machine)?;
     let msix = device.msix()?;
-    machine.mask_all(device, &function)?;
+    machine.mask_all(device, &setup.function)?;
     for vector in setup.all() {
         setup.ring(vector)?;
         let pending = machine.wait(&mut || msix.is_pending(vector) == Ok(true));
@@ -84,7 +84,7 @@ fn all_at_once<M: Machine>(setup: &Setup<'_, M>) -> Result<(), Failure> {
     for vector in setup.all() {
         ensure_eq("interrupts under function mask", setup.count(vector), 1)?;
     }
-    machine.unmask_all(device, &function)?;
+    machine.unmask_all(device, &setup.function)?;
     for vector in setup.all() {
         setup.arrived(vector, 2)?;
     }
@@ -142,6 +142,7 @@ pub fn absent<M: Machine>(machine: &mut M) -> Result<(), Failure> {
 /// An attached doorbell device and the counts of its handlers at the start.
 struct Setup<'m, M: Machine> {
     machine: &'m M,
+    function: Function<'m, M::Config>,
     device: M::Device,
     own: PeerId,
     vectors: u16,
@@ -156,6 +157,7 @@ impl<'m, M: Machine> Setup<'m, M> {
         let vectors = device.msix()?.vectors().min(MAX_VECTORS);
         Ok(Self {
             machine,
+            function,
             own,
             vectors,
             device,

@@ -179,9 +179,9 @@ fn finish(mut command: Command, target: &str) -> io::Result<Result<(), FuzzError
 fn build_options(chosen: Option<OsString>) -> Vec<OsString> {
     // One unit, cargo-fuzz's default, takes longer to build than it saves in a short run.
     let mut options = vec!["--codegen-units".into(), "16".into()];
-    if let Some(folder) = chosen.filter(|folder| !folder.is_empty()) {
+    if let Some(folder) = paths::target_part(chosen, "fuzz") {
         options.push("--target-dir".into());
-        options.push(paths::root().join(folder).join("fuzz").into());
+        options.push(folder.into());
     }
     options
 }

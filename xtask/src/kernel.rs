@@ -6,7 +6,6 @@ use crate::paths;
 use crate::progress::Step;
 use crate::tools::Tools;
 use serde_json::Value;
-use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -15,6 +14,9 @@ use std::thread;
 
 /// The name of the kernel's package and binary.
 const PACKAGE: &str = "ivshmem-kernel";
+
+/// The kernel's part of a target folder.
+const TARGET_PART: &str = "kernel-example";
 
 /// How the kernel is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,19 +99,13 @@ pub fn build(tools: &Tools, profile: Profile) -> Result<PathBuf, BuildError> {
     if profile == Profile::Release {
         command.arg("--release");
     }
-    if let Some(folder) = target_folder(std::env::var_os("CARGO_TARGET_DIR")) {
+    let chosen = std::env::var_os("CARGO_TARGET_DIR");
+    if let Some(folder) = paths::target_part(chosen, TARGET_PART) {
         command.arg("--target-dir").arg(folder);
     }
     // The package's own .cargo/config.toml is found by the working directory.
     command.current_dir(paths::kernel());
     run(command)
-}
-
-/// Returns the kernel's part of a target folder that the user chose. A part of its own, because
-/// the outer cargo may hold the lock of the folder itself.
-fn target_folder(chosen: Option<OsString>) -> Option<PathBuf> {
-    let chosen = PathBuf::from(chosen.filter(|folder| !folder.is_empty())?);
-    Some(paths::root().join(chosen).join("kernel-example"))
 }
 
 fn run(mut command: Command) -> Result<PathBuf, BuildError> {
@@ -197,9 +193,9 @@ mod tests {
 
     #[test]
     fn a_chosen_target_folder_gets_a_part_for_the_kernel() {
-        assert_eq!(target_folder(None), None);
-        assert_eq!(target_folder(Some("".into())), None);
-        let chosen = target_folder(Some("/t".into()));
+        assert_eq!(paths::target_part(None, TARGET_PART), None);
+        assert_eq!(paths::target_part(Some("".into()), TARGET_PART), None);
+        let chosen = paths::target_part(Some("/t".into()), TARGET_PART);
         assert_eq!(chosen, Some(PathBuf::from("/t/kernel-example")));
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Places in the repository.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Returns the repository's top folder.
@@ -25,4 +26,12 @@ pub fn kernel() -> PathBuf {
 #[must_use]
 pub fn target_description() -> PathBuf {
     root().join("x86_64-target.json")
+}
+
+/// Returns the part for `what` of a target folder that the user chose. A part of its own, because
+/// the outer cargo may hold the lock of the folder itself.
+#[must_use]
+pub fn target_part(chosen: Option<OsString>, what: &str) -> Option<PathBuf> {
+    let chosen = chosen.filter(|folder| !folder.is_empty())?;
+    Some(root().join(chosen).join(what))
 }
