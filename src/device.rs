@@ -2,7 +2,7 @@
 //! The device itself: [`Ivshmem`], one type for all flavours, built from [`Parts`] that someone has mapped.
 
 use core::fmt;
-use core::sync::atomic::{fence, Ordering};
+use core::sync::atomic::{fence, AtomicU32, Ordering};
 use core::task::Poll;
 
 use crate::interrupt::MsixTable;
@@ -93,6 +93,8 @@ pub struct Parts<R: Registers> {
 #[derive(Debug)]
 pub struct Ivshmem<R: Registers> {
     parts: Parts<R>,
+    /// A copy of the Interrupt Mask for [`Intx`]; 0 until it is written.
+    line_mask: AtomicU32,
 }
 
 impl<R: Registers> Ivshmem<R> {
@@ -105,7 +107,10 @@ impl<R: Registers> Ivshmem<R> {
     #[must_use]
     #[allow(unsafe_code)]
     pub const unsafe fn new(parts: Parts<R>) -> Self {
-        Self { parts }
+        Self {
+            parts,
+            line_mask: AtomicU32::new(0),
+        }
     }
 
     /// Returns the kind of device.
@@ -151,7 +156,7 @@ impl<R: Registers> Ivshmem<R> {
     /// - [`DeviceError::Lacks`]: only revision 0 without MSI-X has one.
     pub fn intx(&self) -> Result<Intx<'_, R>, DeviceError> {
         match self.parts.interrupts {
-            Interrupts::Line => Ok(Intx::new(self.registers()?)),
+            Interrupts::Line => Ok(Intx::new(self.registers()?, &self.line_mask)),
             _ => Err(self.lacks(Feature::Intx)),
         }
     }

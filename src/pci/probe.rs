@@ -73,11 +73,21 @@ pub fn find<C: ConfigRegionAccess>(
 /// # Errors
 ///
 /// - [`ProbeError::NotIvshmem`]: other IDs.
+/// - [`ProbeError::Gone`]: it was unplugged meanwhile, so that what was read means nothing.
 /// - [`ProbeError::Bar`], [`ProbeError::Capability`], [`ProbeError::Msix`]: configuration space makes no sense.
 /// - [`ProbeError::NoMemoryBar`]: BAR 2 is missing or decodes I/O ports.
 /// - [`ProbeError::BarUnassigned`]: firmware has assigned no address.
 /// - [`ProbeError::BeyondAddressSpace`], [`ProbeError::Overlap`]: the addresses assigned make no sense.
 pub fn probe<C: ConfigRegionAccess>(function: &Function<'_, C>) -> Result<Resources, ProbeError> {
+    let resources = resources(function);
+    // Nothing else tells the all ones of an absent function from values, some of which would pass.
+    if function.refresh().is_none() {
+        return Err(ProbeError::Gone);
+    }
+    resources
+}
+
+fn resources<C: ConfigRegionAccess>(function: &Function<'_, C>) -> Result<Resources, ProbeError> {
     if !is_ivshmem(function) {
         return Err(ProbeError::NotIvshmem {
             vendor: function.vendor_id(),
@@ -209,6 +219,8 @@ pub enum ProbeError {
         /// Device ID.
         device: u16,
     },
+    /// The function no longer answers.
+    Gone,
     /// A BAR makes no sense.
     Bar(BarError),
     /// The capability list makes no sense.
@@ -249,6 +261,7 @@ impl fmt::Display for ProbeError {
             Self::NotIvshmem { vendor, device } => {
                 write!(f, "{vendor:04x}:{device:04x} is not ivshmem (1af4:1110)")
             }
+            Self::Gone => write!(f, "the function is gone; it was unplugged while it was probed"),
             Self::Bar(error) => error.fmt(f),
             Self::Capability(error) => error.fmt(f),
             Self::Msix(error) => error.fmt(f),

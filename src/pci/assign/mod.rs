@@ -117,7 +117,8 @@ pub fn assign_behind<C: ConfigRegionAccess>(bridge: &Function<'_, C>) -> Result<
 fn refuse_assigned<C: ConfigRegionAccess>(functions: Functions<'_, C>) -> Result<(), AssignError> {
     // What makes no sense has no driver.
     let mut functions = functions.filter_map(Result::ok);
-    match functions.find(Function::has_memory_address) {
+    // What is gone reads as if it had one.
+    match functions.find(|function| function.has_memory_address() && function.refresh().is_some()) {
         Some(function) => Err(AssignError::AlreadyAssigned {
             address: function.address(),
         }),
