@@ -21,6 +21,14 @@ impl<'d> Input<'d> {
         self.take::<u16>().checked_sub(1)
     }
 
+    /// Takes `len` bytes, with zeros behind the end.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let there = len.min(self.0.len());
+        let mut bytes = self.0.bytes(there).unwrap_or_default().to_vec();
+        bytes.resize(len, 0);
+        bytes
+    }
+
     /// Divides what is left: the first `len` bytes, as far as they are there, and the rest.
     pub fn split(mut self, len: usize) -> (Self, Self) {
         let len = len.min(self.0.len());

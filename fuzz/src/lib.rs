@@ -5,6 +5,11 @@
 //! | --- | --- |
 //! | [`config_space`] | the configuration spaces of a machine, and what its kernel does |
 //! | [`registers`] | what registers and MSI-X table read, and the calls that are made |
+//! | [`model_config`] | accesses to the configuration space of the device model |
+//! | [`model_registers`] | accesses to its BARs, events and resets |
+//! | [`model_server`] | what a server sends it, in what pieces and with which descriptors |
+//! | [`proxy_stream`] | what QEMU sends to a remote device |
+//! | [`proxy_remote`] | the same, with real descriptors, and what the device answers |
 //!
 //! A property that does not hold is a panic.
 
@@ -14,6 +19,12 @@ mod device;
 mod input;
 pub mod kernel;
 pub mod machine;
+pub mod model;
+pub mod model_config;
+pub mod model_registers;
+pub mod model_server;
+pub mod proxy_remote;
+pub mod proxy_stream;
 pub mod registers;
 pub mod script;
 

@@ -17,7 +17,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 /// The targets, in the order in which they are run.
-pub const TARGETS: [&str; 2] = ["config_space", "registers"];
+pub const TARGETS: [&str; 7] = [
+    "config_space",
+    "registers",
+    "model_config",
+    "model_registers",
+    "model_server",
+    "proxy_stream",
+    "proxy_remote",
+];
 
 /// Installs cargo-fuzz; `--locked`, so that its dependencies are those it was tried with.
 const INSTALL: [&str; 4] = ["cargo", "install", "--locked", "cargo-fuzz"];

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The seeds, without libFuzzer: each still reaches what it is named for.
 
+mod model;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,9 +71,27 @@ fn every_device_gets_as_far_as_its_name_says() {
 
 #[test]
 fn no_seed_is_left_out() {
-    let machines = CONFIG_SPACE.map(|seed| seed.0);
-    let devices = REGISTERS.map(|seed| seed.0);
-    for (target, names) in [("config_space", &machines[..]), ("registers", &devices[..])] {
+    let targets = [
+        ("config_space", CONFIG_SPACE.map(|seed| seed.0).to_vec()),
+        ("registers", REGISTERS.map(|seed| seed.0).to_vec()),
+        (
+            "model_config",
+            model::MODEL_CONFIG.map(|seed| seed.0).to_vec(),
+        ),
+        (
+            "model_registers",
+            model::MODEL_REGISTERS.map(|seed| seed.0).to_vec(),
+        ),
+        (
+            "model_server",
+            model::MODEL_SERVER.map(|seed| seed.0).to_vec(),
+        ),
+        (
+            "proxy_stream",
+            model::PROXY_STREAM.map(|seed| seed.0).to_vec(),
+        ),
+    ];
+    for (target, names) in targets {
         let files = fs::read_dir(folder(target)).unwrap();
         let files: BTreeSet<_> = files
             .map(|file| file.unwrap().file_name().into_string().unwrap())

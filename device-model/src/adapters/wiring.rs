@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the adapters leave to the program: [`Wiring`].
+
+use super::Fd;
+use crate::{Ioeventfd, Level, MsiMessage, Notice};
+
+/// Where a device's interrupts and notices go.
+///
+/// The part of [`Host`](crate::Host) that the adapters cannot do: it depends on the machine. Methods are called while the
+/// device is in use; do not wait in them.
+pub trait Wiring {
+    /// Carries out a message signalled interrupt: a write of 32 bits to `message.address`.
+    fn message(&mut self, message: MsiMessage);
+
+    /// Sets the level of the interrupt line; called when it changes.
+    fn line(&mut self, level: Level);
+
+    /// Takes notice of something odd. Servers and guests can cause some of these at any rate they like, so a log needs a
+    /// limit.
+    fn notice(&mut self, notice: Notice);
+
+    /// Is told of the eventfd of an own vector, and says who reads it. With KVM_IRQFD the kernel does: then
+    /// [`Wiring::route`] says which message it is to send.
+    fn take_over(&mut self, vector: u16, event: &Fd) -> Delivery {
+        let _ = (vector, event);
+        Delivery::Device
+    }
+
+    /// Tells that the message of a vector has changed; `None` while it is masked or MSI-X is off.
+    fn route(&mut self, vector: u16, message: Option<MsiMessage>) {
+        let _ = (vector, message);
+    }
+
+    /// Offers a short cut: a write of `ioeventfd.value` to the Doorbell register rings `event` and does nothing else
+    /// (KVM_IOEVENTFD with a data match of 4 bytes at offset 0x0c of BAR 0).
+    fn attach_ioeventfd(&mut self, ioeventfd: Ioeventfd, event: &Fd) {
+        let _ = (ioeventfd, event);
+    }
+
+    /// Takes back what was offered by [`Wiring::attach_ioeventfd`].
+    fn detach_ioeventfd(&mut self, ioeventfd: Ioeventfd, event: &Fd) {
+        let _ = (ioeventfd, event);
+    }
+}
+
+/// Who reads the eventfd of an own vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// The device, in [`Attachment::handle`](super::Attachment::handle).
+    Device,
+    /// The program, or the kernel on its behalf.
+    Program,
+}
