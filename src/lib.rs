@@ -38,8 +38,8 @@
 //!
 //! - `ivshmem-plain` and `ivshmem-doorbell` of QEMU 2.6 and later, the `ivshmem` device before them (revision 0,
 //!   MSI-X or INTx), and `ivshmem-flat`: one type, [`Ivshmem`]; what a [`Flavour`] lacks is an error that names it.
-//!   Other hypervisors' differences are in [`quirks`]. Revision 0 and `ivshmem-flat` exist in no QEMU that this was
-//!   run on: those parts are tested against stand-ins only.
+//!   Other hypervisors' differences are in [`quirks`]. Revision 0 exists in no QEMU since 4.0: it is
+//!   tested on a model of the device, in process and lent to QEMU. `ivshmem-flat` (QEMU 10.0) is tested on the model alone.
 //! - PCI by port 0xcf8 or ECAM, behind any bridges, with BARs from firmware or from [`pci::assign()`].
 //! - The driver neither allocates interrupt vectors nor registers handlers: kernels differ too much.
 //! - Nothing is built on top of the memory yet: what the bytes mean is up to the peers.

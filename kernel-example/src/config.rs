@@ -150,9 +150,14 @@ fn first_id(config: &ConfigSpace<Mechanism>) -> Option<u32> {
 /// Gives addresses if the command line says so.
 fn assigned(config: ConfigSpace<Mechanism>) -> ConfigSpace<Mechanism> {
     if cmdline::has("assign") {
-        give_addresses(&config, &pc_windows());
+        give_addresses_on_pc(&config);
     }
     config
+}
+
+/// Gives addresses to all of `pc` or `q35`, if nothing has one yet.
+pub fn give_addresses_on_pc(config: &ConfigSpace<Mechanism>) {
+    give_addresses(config, &pc_windows());
 }
 
 fn give_addresses(config: &ConfigSpace<Mechanism>, windows: &Windows) {

@@ -4,13 +4,14 @@
 use core::{cell::Cell, fmt};
 
 use ivshmem::pci::{ConfigSpace, Function};
-use ivshmem::{attach, Attached, MmioRegion, MsiMessage, VectorIndex};
-use ivshmem_scenarios::{Failure, Machine};
+use ivshmem::{attach, MmioRegion, MsiMessage, VectorIndex};
+use ivshmem_scenarios::{Failure, LineCount, Machine};
 
 use crate::{
     arch::{apic, cpu, time},
     cmdline,
     config::{self, ConfigError, Mechanism},
+    devices::Device,
     interrupts,
     platform::KernelPlatform,
     println, serial,
@@ -51,45 +52,38 @@ impl KernelMachine {
 impl Machine for KernelMachine {
     type Config = Mechanism;
     type Registers = MmioRegion;
-    type Device = Attached;
+    type Device = Device;
 
     fn config(&self) -> &ConfigSpace<Mechanism> {
         &self.config
     }
 
-    fn attach(
-        &self,
-        function: &Function<'_, Mechanism>,
-        vectors: u16,
-    ) -> Result<Attached, Failure> {
+    fn attach(&self, function: &Function<'_, Mechanism>, vectors: u16) -> Result<Device, Failure> {
         let mut platform = KernelPlatform::new(vectors.try_into()?)?;
         self.first_slot
             .set(platform.slot(VectorIndex(0)).unwrap_or(interrupts::SLOTS));
-        Ok(attach(function, &mut platform)?)
+        Ok(Device::new(attach(function, &mut platform)?)?)
     }
 
-    fn detach(&self, device: Attached, function: &Function<'_, Mechanism>) {
+    fn detach(&self, device: Device, function: &Function<'_, Mechanism>) {
+        let attached = device.into_attached();
         if let Ok(mut platform) = KernelPlatform::new(0) {
             // SAFETY: `function` is the one attached, and all platforms of this kernel are the same
             // mapper.
-            unsafe { device.detach(function, &mut platform) };
+            unsafe { attached.detach(function, &mut platform) };
         }
     }
 
-    fn mask_all(
-        &self,
-        device: &Attached,
-        function: &Function<'_, Mechanism>,
-    ) -> Result<(), Failure> {
-        Ok(device.mask_all(function)?)
+    fn mask_all(&self, device: &Device, function: &Function<'_, Mechanism>) -> Result<(), Failure> {
+        Ok(device.attached().mask_all(function)?)
     }
 
     fn unmask_all(
         &self,
-        device: &Attached,
+        device: &Device,
         function: &Function<'_, Mechanism>,
     ) -> Result<(), Failure> {
-        Ok(device.unmask_all(function)?)
+        Ok(device.attached().unmask_all(function)?)
     }
 
     fn interrupts(&self, vector: VectorIndex) -> u32 {
@@ -101,6 +95,21 @@ impl Machine for KernelMachine {
             .and_then(interrupts::vector)
             .and_then(|vector| MsiMessage::x86(apic::id() as u8, vector))
             .ok_or_else(|| Failure::new(format_args!("vector {vector} has no handler")))
+    }
+
+    fn take_line(
+        &self,
+        device: &Device,
+        function: &Function<'_, Mechanism>,
+    ) -> Result<(), Failure> {
+        device.intx()?;
+        let input = device.take_line(&self.config, function)?;
+        log::info!("{} is on I/O APIC input {input}", function.address());
+        Ok(())
+    }
+
+    fn line(&self, device: &Device) -> LineCount {
+        device.line()
     }
 
     fn wait(&self, condition: &mut dyn FnMut() -> bool) -> bool {

@@ -11,6 +11,8 @@
 
 pub mod demo;
 mod failure;
+mod intx;
+mod late;
 mod machine;
 mod memory;
 mod msix;
@@ -20,7 +22,8 @@ mod puppet;
 mod registers;
 
 pub use failure::{ensure, ensure_eq, Failure};
-pub use machine::{device, Machine};
+use machine::attach;
+pub use machine::{device, LineCount, Machine};
 
 /// An entry of the table.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub struct Scenario<M> {
 }
 
 /// Returns the table.
-pub const fn table<M: Machine>() -> [Scenario<M>; 11] {
+pub const fn table<M: Machine>() -> [Scenario<M>; 17] {
     const fn entry<M>(
         name: &'static str,
         summary: &'static str,
@@ -82,6 +85,36 @@ pub const fn table<M: Machine>() -> [Scenario<M>; 11] {
             "doorbell-absent",
             "a doorbell to nobody is harmless",
             msix::absent,
+        ),
+        entry(
+            "late",
+            "id and memory that come while the guest runs are awaited",
+            late::late,
+        ),
+        entry(
+            "intx-deliver",
+            "each doorbell is one event of the interrupt line",
+            intx::deliver,
+        ),
+        entry(
+            "intx-mask",
+            "masked is noted, unmasked raises the line once",
+            intx::mask,
+        ),
+        entry(
+            "intx-status",
+            "a write raises the line, a read takes it down",
+            intx::status,
+        ),
+        entry(
+            "intx-coalesce",
+            "doorbells that coalesce are counted in the status, in 8 bits",
+            intx::coalesce,
+        ),
+        entry(
+            "intx-shared",
+            "two devices on a line get their own events only",
+            intx::shared,
         ),
         entry(
             "memory",

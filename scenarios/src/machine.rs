@@ -67,6 +67,21 @@ pub trait Machine {
     /// It has no handler.
     fn message(&self, vector: VectorIndex) -> Result<MsiMessage, Failure>;
 
+    /// Has the interrupt line of `function`, which `device` is attached to, served by a handler that asks the device with
+    /// [`Intx::acknowledge`](ivshmem::Intx::acknowledge), until it is detached or dropped.
+    ///
+    /// # Errors
+    ///
+    /// The device has no line, or the machine does not know where it leads.
+    fn take_line(
+        &self,
+        device: &Self::Device,
+        function: &Function<'_, Self::Config>,
+    ) -> Result<(), Failure>;
+
+    /// Returns what the handler has seen of `device` since it was attached.
+    fn line(&self, device: &Self::Device) -> LineCount;
+
     /// Waits until `condition` holds, asleep between interrupts; `false` when the machine's time limit is over.
     fn wait(&self, condition: &mut dyn FnMut() -> bool) -> bool;
 
@@ -90,6 +105,17 @@ pub trait Machine {
     fn hear<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b str, Failure>;
 }
 
+/// What the handler of an interrupt line has seen of one device on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCount {
+    /// How often the device had raised the line.
+    pub taken: u32,
+    /// How often it had not: another device on the line had, or nobody.
+    pub foreign: u32,
+    /// The Interrupt Status of the last time that it had; 0 before the first.
+    pub last_status: u32,
+}
+
 /// Returns the first ivshmem device of the machine.
 ///
 /// # Errors
@@ -101,4 +127,21 @@ pub fn device<M: Machine>(machine: &M) -> Result<Function<'_, M::Config>, Failur
             "no ivshmem device (1af4:1110) on any bus; start QEMU with -device ivshmem-plain or ivshmem-doorbell"
         ))
     })
+}
+
+/// Attaches the device at `function` and waits until it is set up, which only one of revision 0 is not at once.
+///
+/// # Errors
+///
+/// It cannot be attached, or its server does not send the shared memory.
+pub(crate) fn attach<M: Machine>(
+    machine: &M,
+    function: &Function<'_, M::Config>,
+    vectors: u16,
+) -> Result<M::Device, Failure> {
+    let device = machine.attach(function, vectors)?;
+    machine.wait(&mut || device.poll_ready().is_ready());
+    // The limit is the machine's: either there is an answer by now, or there will be none.
+    device.wait_ready(|| false)?;
+    Ok(device)
 }

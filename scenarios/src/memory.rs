@@ -3,7 +3,7 @@
 
 use ivshmem::SharedMemory;
 
-use crate::{device, ensure, ensure_eq, pattern, Failure, Machine};
+use crate::{attach, device, ensure, ensure_eq, pattern, Failure, Machine};
 
 /// Bytes copied at a time.
 const BLOCK: usize = 4096;
@@ -14,7 +14,7 @@ const BLOCK: usize = 4096;
 /// another seed.
 pub fn whole<M: Machine>(machine: &mut M) -> Result<(), Failure> {
     let function = device(machine)?;
-    let device = machine.attach(&function, 0)?;
+    let device = attach(machine, &function, 0)?;
     let memory = device.memory();
     let seed = 0x1234;
     let mut block = [0; BLOCK];
@@ -46,7 +46,7 @@ pub fn whole<M: Machine>(machine: &mut M) -> Result<(), Failure> {
 /// A region mapped short, twice or in the wrong place shows here also when it is too large to fill.
 pub fn ends<M: Machine>(machine: &mut M) -> Result<(), Failure> {
     let function = device(machine)?;
-    let device = machine.attach(&function, 0)?;
+    let device = attach(machine, &function, 0)?;
     let memory = device.memory();
     machine.say(format_args!("@ memory len={}", memory.len()));
     let last = memory.len() - pattern::WORD;

@@ -4,7 +4,7 @@
 use ivshmem::pci::Function;
 use ivshmem::{PeerId, VectorIndex};
 
-use crate::{device, ensure, ensure_eq, Failure, Machine};
+use crate::{attach, device, ensure, ensure_eq, Failure, Machine};
 
 /// Most vectors that a scenario uses; devices may have more.
 const MAX_VECTORS: u16 = 8;
@@ -152,7 +152,7 @@ struct Setup<'m, M: Machine> {
 impl<'m, M: Machine> Setup<'m, M> {
     fn new(machine: &'m M) -> Result<Self, Failure> {
         let function = device(machine)?;
-        let device = machine.attach(&function, MAX_VECTORS)?;
+        let device = attach(machine, &function, MAX_VECTORS)?;
         let own = device.position()?;
         let vectors = device.msix()?.vectors().min(MAX_VECTORS);
         Ok(Self {

@@ -4,7 +4,7 @@
 use ivshmem::pci::{probe, ConfigRegionAccess, Function};
 use ivshmem::VectorIndex;
 
-use crate::{device, ensure, Failure, Machine};
+use crate::{attach, device, ensure, Failure, Machine};
 
 /// Probes the device and tells the host what was found, for comparison with QEMU's own view.
 pub fn discover<M: Machine>(machine: &mut M) -> Result<(), Failure> {
@@ -49,7 +49,7 @@ pub fn detach<M: Machine>(machine: &mut M) -> Result<(), Failure> {
     let function = device(machine)?;
     let before = snapshot(&function);
     for round in 1..=3 {
-        let attached = machine.attach(&function, 1)?;
+        let attached = attach(machine, &function, 1)?;
         ensure(
             snapshot(&function) != before,
             format_args!("attaching changed nothing, so this scenario shows nothing"),

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Scenarios of the register block, revision 1.
+//! Scenarios of the register block.
 
 use ivshmem::registers::{DOORBELL, INTERRUPT_MASK, INTERRUPT_STATUS, IV_POSITION};
 use ivshmem::{DeviceError, Feature, Flavour, PeerId, Registers, VectorIndex};
 
-use crate::{device, ensure_eq, Failure, Machine};
+use crate::{attach, device, ensure_eq, Failure, Machine};
 
 /// Checks the access rules of each register, and the ID, if the host says it in `id=`; else says that it does not.
 pub fn registers<M: Machine>(machine: &mut M) -> Result<(), Failure> {
     let function = device(machine)?;
-    let device = machine.attach(&function, 1)?;
+    let device = attach(machine, &function, 1)?;
     let registers = device.registers()?;
     ensure_eq("mask at start", registers.read(INTERRUPT_MASK), 0)?;
     ensure_eq("status at start", registers.read(INTERRUPT_STATUS), 0)?;

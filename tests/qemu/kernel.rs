@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Trials of the test kernel itself: its markers, its exit codes, and what it says when something is wrong.
 
-use std::fs::File;
-
-use libtest_mimic::{Completion, Failed};
+use libtest_mimic::Failed;
 use xtask::accelerator::AcceleratorKind;
 use xtask::qemu::{Marker, Outcome};
 
 use crate::guests::{plain, Place, TestServer};
-use crate::lab::{field, hear, same, Lab, Need, PATIENCE};
+use crate::lab::{field, hear, same, with_kvm, Lab, Need, PATIENCE};
 
 /// Scenarios that trials run, to be compared with the kernel's list.
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 17] = [
     "discover",
     "detach",
     "registers",
@@ -20,13 +18,19 @@ const SCENARIOS: [&str; 11] = [
     "msix-mask",
     "msix-retarget",
     "doorbell-absent",
+    "late",
+    "intx-deliver",
+    "intx-mask",
+    "intx-status",
+    "intx-coalesce",
+    "intx-shared",
     "memory",
     "memory-ends",
     "puppet",
 ];
 
 pub fn trials() -> Vec<Need> {
-    vec![
+    let mut trials = vec![
         Need::new("kernel::lists_every_scenario", list),
         Need::new("kernel::no_device_is_said_and_fails", |lab| {
             let reason = failed(lab, "run=discover", "pc")?;
@@ -91,7 +95,9 @@ pub fn trials() -> Vec<Need> {
                 "bar 0 of 0x100 bytes has no address",
             )
         }),
-        Need::where_possible("kernel::x2apic_takes_interrupts", x2apic),
+        Need::where_possible("kernel::x2apic_takes_interrupts", |lab| {
+            with_kvm(|| x2apic(lab))
+        }),
         Need::new("kernel::debug_build_takes_interrupts", |lab| {
             let server = TestServer::start(1 << 20, 3)?;
             let guest = lab.debug_guest("run=msix-deliver")?;
@@ -99,23 +105,27 @@ pub fn trials() -> Vec<Need> {
             vm.finish(PATIENCE)?;
             Ok(())
         }),
-    ]
+    ];
+    for place in Place::ALL {
+        let name = format!("kernel::takes_interrupt_lines_on_{}", place.name());
+        trials.push(Need::new(name, move |lab| {
+            let vm = place.put(lab.guest("mode=edu"), "edu").spawn()?;
+            vm.finish(PATIENCE)?;
+            Ok(())
+        }));
+    }
+    trials
 }
 
 /// TCG has no x2APIC (QEMU 7.2); any KVM has, also one made of software.
-fn x2apic(lab: &Lab) -> Result<Completion, Failed> {
-    let kvm = File::options().read(true).write(true).open("/dev/kvm");
-    if let Err(error) = kvm {
-        return Ok(Completion::ignored_with(format!("/dev/kvm: {error}")));
-    }
+fn x2apic(lab: &Lab) -> Result<(), Failed> {
     let guest = lab
         .guest("mode=selftest what=interrupts")
         .accelerator(AcceleratorKind::Kvm)
         // SeaBIOS would take seconds on a KVM made of software; without PCI there is nothing to miss.
         .args(["-cpu", "qemu64,+x2apic", "-bios", "qboot.rom"]);
     let outcome = guest.spawn()?.finish(PATIENCE)?;
-    contains(&outcome.lines.join("\n"), "x2APIC mode")?;
-    Ok(Completion::Completed)
+    contains(&outcome.lines.join("\n"), "x2APIC mode")
 }
 
 fn list(lab: &Lab) -> Result<(), Failed> {

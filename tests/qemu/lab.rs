@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the trials share: the tools, the kernel, and how a trial is described.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libtest_mimic::Failed;
+use libtest_mimic::{Completion, Failed};
 use xtask::kernel::{self, Profile};
 use xtask::qemu::{Guest, Vm};
+use xtask::suite::REQUIRE_QEMU;
 use xtask::tools::Tools;
 
 pub use xtask::trials::same;
@@ -49,6 +51,19 @@ impl Lab {
     pub fn debug_guest(&self, append: &str) -> Result<Guest, Failed> {
         let elf = kernel::build(&self.tools, Profile::Debug)?;
         Ok(Guest::new(&self.tools, elf).append(append))
+    }
+}
+
+/// Runs a trial that wants KVM, of any kind: also one made of software will do, with a firmware as small as qboot.
+/// Without one the trial is ignored; with `IVSHMEM_REQUIRE_QEMU`, one that is there and does not open is a failure.
+pub fn with_kvm(run: impl FnOnce() -> Result<(), Failed>) -> Result<Completion, Failed> {
+    let device = Path::new("/dev/kvm");
+    match File::options().read(true).write(true).open(device) {
+        Ok(_) => run().map(|()| Completion::Completed),
+        Err(error) if device.exists() && std::env::var_os(REQUIRE_QEMU).is_some() => {
+            Err(format!("/dev/kvm: {error}, and {REQUIRE_QEMU} is set").into())
+        }
+        Err(error) => Ok(Completion::ignored_with(format!("/dev/kvm: {error}"))),
     }
 }
 

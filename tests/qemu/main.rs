@@ -14,6 +14,7 @@ mod kernel;
 mod lab;
 mod memory;
 mod peers;
+mod proxy;
 mod server;
 mod uefi;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         interrupts::trials(),
         memory::trials(),
         peers::trials(),
+        proxy::trials(),
         server::trials(),
         uefi::trials(),
     ];

@@ -10,6 +10,7 @@ use libtest_mimic::Failed;
 use xtask::qemu::{Guest, Vm};
 use xtask::qtest::{Qtest, QtestError};
 
+use crate::bring_up::Reach;
 use crate::lab::PATIENCE;
 
 /// Configuration mechanism 1 (PCI 3.0, 3.2.2.3.2).
@@ -116,13 +117,21 @@ impl Ports {
             | u32::from(offset & 0xfc);
         self.0.write_port(CONFIG_ADDRESS, selector);
     }
+}
 
-    /// Writes a word of configuration space, for what the driver leaves to the kernel.
+impl Reach for Ports {
+    type Config = Self;
+    type Window = Window;
+
     #[allow(unsafe_code)]
-    pub fn write_word(&self, address: PciAddress, offset: u16, value: u32) {
+    fn write_word(&self, address: PciAddress, offset: u16, value: u32) {
         // SAFETY: the machine is another process; nothing that its devices do reaches this one's memory
         // but what they share on purpose.
         unsafe { self.write(address, offset, value) };
+    }
+
+    fn window(&self, start: u64) -> Window {
+        Window::new(&self.0, start)
     }
 }
 

@@ -152,7 +152,7 @@ fn server(lab: &Lab) -> Result<(), Failed> {
 }
 
 /// Waits for a pending bit, for the 5 seconds that QEMU's case does.
-fn becomes_pending(device: &Attached, vector: VectorIndex) -> Result<(), Failed> {
+fn becomes_pending(device: &Attached<Window>, vector: VectorIndex) -> Result<(), Failed> {
     const STEP: Duration = Duration::from_millis(5);
     for _ in 0..1000 {
         if device.msix()?.is_pending(vector)? {
@@ -164,12 +164,12 @@ fn becomes_pending(device: &Attached, vector: VectorIndex) -> Result<(), Failed>
 }
 
 /// Attaches the machine's device, with messages for the first `vectors` vectors.
-pub fn attach(machine: &QtestMachine, vectors: u16) -> Result<Attached, Failed> {
+pub fn attach(machine: &QtestMachine, vectors: u16) -> Result<Attached<Window>, Failed> {
     device(machine)
         .and_then(|function| machine.attach(&function, vectors))
         .map_err(failed)
 }
 
-const fn bar_2(device: &Attached) -> PhysRegion {
+const fn bar_2(device: &Attached<Window>) -> PhysRegion {
     device.resources.shared_memory
 }

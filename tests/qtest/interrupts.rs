@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use xtask::guests::{Place, TestServer};
 use xtask::trials::same;
 
-use crate::board::{Board, Ports};
+use crate::board::{Board, Ports, Window};
 use crate::bring_up::{set_command, Attached, MsixControl};
 use crate::cases::attach;
 use crate::lab::{on, Lab, Need, SIZE};
@@ -78,7 +78,7 @@ struct Setup<'m> {
     board: &'m Board,
     machine: &'m QtestMachine,
     function: Function<'m, Ports>,
-    device: Attached,
+    device: Attached<Window>,
 }
 
 fn with_device(

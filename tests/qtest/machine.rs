@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use ivshmem::pci::{ConfigSpace, Function};
 use ivshmem::{MsiMessage, SharedMemory, VectorIndex};
 use ivshmem_host::mapping::Mapping;
-use ivshmem_scenarios::{Failure, Machine};
+use ivshmem_scenarios::{Failure, LineCount, Machine};
 use libtest_mimic::Failed;
 
 use crate::board::{Board, Ports, Window};
@@ -99,27 +99,39 @@ fn message(vector: VectorIndex) -> Option<MsiMessage> {
 impl Machine for QtestMachine {
     type Config = Ports;
     type Registers = Window;
-    type Device = Attached;
+    type Device = Attached<Window>;
 
     fn config(&self) -> &ConfigSpace<Ports> {
         &self.config
     }
 
-    fn attach(&self, function: &Function<'_, Ports>, vectors: u16) -> Result<Attached, Failure> {
+    fn attach(
+        &self,
+        function: &Function<'_, Ports>,
+        vectors: u16,
+    ) -> Result<Attached<Window>, Failure> {
         bring_up::attach(&self.ports, function, self.memory, |vector| {
             (vector.0 < vectors).then(|| message(vector)).flatten()
         })
     }
 
-    fn detach(&self, device: Attached, _: &Function<'_, Ports>) {
+    fn detach(&self, device: Attached<Window>, _: &Function<'_, Ports>) {
         device.detach(&self.ports);
     }
 
-    fn mask_all(&self, device: &Attached, function: &Function<'_, Ports>) -> Result<(), Failure> {
+    fn mask_all(
+        &self,
+        device: &Attached<Window>,
+        function: &Function<'_, Ports>,
+    ) -> Result<(), Failure> {
         device.set_msix(&self.ports, function, MsixControl::Masked)
     }
 
-    fn unmask_all(&self, device: &Attached, function: &Function<'_, Ports>) -> Result<(), Failure> {
+    fn unmask_all(
+        &self,
+        device: &Attached<Window>,
+        function: &Function<'_, Ports>,
+    ) -> Result<(), Failure> {
         device.set_msix(&self.ports, function, MsixControl::Live)
     }
 
@@ -139,6 +151,15 @@ impl Machine for QtestMachine {
 
     fn message(&self, vector: VectorIndex) -> Result<MsiMessage, Failure> {
         message(vector).ok_or_else(|| Failure::from("no mailbox"))
+    }
+
+    /// Says that there is none: QEMU's device since 2.6 has no line.
+    fn take_line(&self, _: &Attached<Window>, _: &Function<'_, Ports>) -> Result<(), Failure> {
+        Err(Failure::from("a frozen machine serves no interrupt line"))
+    }
+
+    fn line(&self, _: &Attached<Window>) -> LineCount {
+        LineCount::default()
     }
 
     fn wait(&self, condition: &mut dyn FnMut() -> bool) -> bool {

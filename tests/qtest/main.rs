@@ -5,6 +5,7 @@
 //! the qtest protocol. `xtask::trials` says what happens where QEMU is missing.
 
 mod board;
+#[path = "../common/bring_up.rs"]
 mod bring_up;
 mod cases;
 mod firmware;

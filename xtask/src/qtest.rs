@@ -4,11 +4,15 @@
 //! One command to a line, one answer to a line. QEMU parses commands with assertions, so
 //! an odd one ends it; the methods here send none.
 
+mod batch;
+
 use std::fmt::{self, Write as _};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+
+pub use batch::{Answer, Batch};
 
 /// How long a single command may take.
 const COMMAND: Duration = Duration::from_secs(10);
@@ -60,6 +64,37 @@ impl std::error::Error for QtestError {
     }
 }
 
+/// A number that one access to memory carries.
+pub trait Number: fmt::LowerHex + TryFrom<u64> {
+    /// What tells its width in a command.
+    const LETTER: char;
+}
+
+impl Number for u8 {
+    const LETTER: char = 'b';
+}
+
+impl Number for u16 {
+    const LETTER: char = 'w';
+}
+
+impl Number for u32 {
+    const LETTER: char = 'l';
+}
+
+impl Number for u64 {
+    const LETTER: char = 'q';
+}
+
+/// A number that one access to an I/O port carries.
+pub trait PortNumber: Number {}
+
+impl PortNumber for u8 {}
+
+impl PortNumber for u16 {}
+
+impl PortNumber for u32 {}
+
 /// A connection to a machine.
 #[derive(Debug)]
 pub struct Qtest {
@@ -82,22 +117,22 @@ impl Qtest {
         })
     }
 
-    /// Reads 32 bits from an I/O port.
+    /// Reads an I/O port, in one access of the width of the number.
     ///
     /// # Errors
     ///
     /// - QEMU breaks off, or does not answer within 10 seconds. So do all other methods.
-    pub fn read_port(&mut self, port: u16) -> Result<u32, QtestError> {
-        self.number(&format!("inl {port:#x}"))
+    pub fn read_port<N: PortNumber>(&mut self, port: u16) -> Result<N, QtestError> {
+        self.number(&format!("in{} {port:#x}", N::LETTER))
     }
 
-    /// Writes 32 bits to an I/O port.
+    /// Writes an I/O port, in one access of the width of the number.
     ///
     /// # Errors
     ///
     /// - As [`read_port`](Self::read_port).
-    pub fn write_port(&mut self, port: u16, value: u32) -> Result<(), QtestError> {
-        self.done(&format!("outl {port:#x} {value:#x}"))
+    pub fn write_port<N: PortNumber>(&mut self, port: u16, value: N) -> Result<(), QtestError> {
+        self.done(&format!("out{} {port:#x} {value:#x}", N::LETTER))
     }
 
     /// Reads 32 bits at a physical address, in one access.
@@ -106,7 +141,7 @@ impl Qtest {
     ///
     /// - As [`read_port`](Self::read_port).
     pub fn read_word(&mut self, address: u64) -> Result<u32, QtestError> {
-        self.number(&format!("readl {address:#x}"))
+        self.read_number(address)
     }
 
     /// Writes 32 bits at a physical address, in one access.
@@ -115,7 +150,26 @@ impl Qtest {
     ///
     /// - As [`read_port`](Self::read_port).
     pub fn write_word(&mut self, address: u64, value: u32) -> Result<(), QtestError> {
-        self.done(&format!("writel {address:#x} {value:#x}"))
+        self.write_number(address, value)
+    }
+
+    /// Reads at a physical address, in one access of the width of the number. An address that is no multiple of the
+    /// width makes it several ones, which QEMU chooses.
+    ///
+    /// # Errors
+    ///
+    /// - As [`read_port`](Self::read_port).
+    pub fn read_number<N: Number>(&mut self, address: u64) -> Result<N, QtestError> {
+        self.number(&format!("read{} {address:#x}", N::LETTER))
+    }
+
+    /// Writes at a physical address, as [`read_number`](Self::read_number) reads there.
+    ///
+    /// # Errors
+    ///
+    /// - As [`read_port`](Self::read_port).
+    pub fn write_number<N: Number>(&mut self, address: u64, value: N) -> Result<(), QtestError> {
+        self.done(&format!("write{} {address:#x} {value:#x}", N::LETTER))
     }
 
     /// Reads memory at a physical address.
@@ -149,10 +203,14 @@ impl Qtest {
         Ok(())
     }
 
-    /// Gives a command whose answer is a number of 32 bits.
-    fn number(&mut self, command: &str) -> Result<u32, QtestError> {
+    /// Gives a command whose answer is a number. It has four or sixteen digits, and more bits than were
+    /// asked for only if it is none.
+    fn number<N: Number>(&mut self, command: &str) -> Result<N, QtestError> {
         let answer = self.value(command)?;
-        u32::from_str_radix(&answer, 16).map_err(|_| unexpected(command, &answer))
+        u64::from_str_radix(&answer, 16)
+            .ok()
+            .and_then(|value| N::try_from(value).ok())
+            .ok_or_else(|| unexpected(command, &answer))
     }
 
     /// Gives a command and returns the digits of its answer `OK 0x...`.
@@ -174,22 +232,35 @@ impl Qtest {
     }
 
     fn give(&mut self, command: &str) -> Result<String, QtestError> {
-        let failed = |error: io::Error| match error.kind() {
-            // The time limit of a socket is reported as the first on Linux.
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => QtestError::TimedOut {
-                command: shortened(command),
-            },
-            _ => QtestError::Broken(error),
-        };
         let line = format!("{command}\n");
         let stream = self.stream.get_mut();
-        stream.write_all(line.as_bytes()).map_err(failed)?;
+        stream
+            .write_all(line.as_bytes())
+            .map_err(|error| broken(error, command))?;
+        self.answer(command)
+    }
+
+    /// Takes the answer to a command that was given.
+    fn answer(&mut self, command: &str) -> Result<String, QtestError> {
         let mut answer = String::new();
-        self.stream.read_line(&mut answer).map_err(failed)?;
+        self.stream
+            .read_line(&mut answer)
+            .map_err(|error| broken(error, command))?;
         match answer.strip_suffix('\n') {
             Some(answer) => Ok(answer.to_owned()),
             None => Err(QtestError::Broken(io::ErrorKind::UnexpectedEof.into())),
         }
+    }
+}
+
+/// Says what a failure of the socket means.
+fn broken(error: io::Error, command: &str) -> QtestError {
+    match error.kind() {
+        // The time limit of a socket is reported as the first on Linux.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => QtestError::TimedOut {
+            command: shortened(command),
+        },
+        _ => QtestError::Broken(error),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use ivshmem::{Attached, PeerId, VectorIndex};
+use ivshmem::{PeerId, VectorIndex};
 use ivshmem_scenarios::demo::{
     ask, bye, meet, round_trips, serve, Figures, Link, Mailbox, Role, Side, Wait,
 };
@@ -14,6 +14,7 @@ use ivshmem_scenarios::{device, Failure, Machine};
 use crate::{
     arch::{cpu, time},
     cmdline,
+    devices::Device,
     machine::KernelMachine,
     println,
 };
@@ -76,7 +77,7 @@ fn measure(link: &mut Link<'_, GuestSide<'_>>, how: Wait) -> Result<(), Failure>
 /// Waits until `other` is there too, and returns the conversation with it.
 fn connect<'d>(
     machine: &'d KernelMachine,
-    device: &'d Attached,
+    device: &'d Device,
     own: (Role, PeerId),
     other: Role,
 ) -> Result<Link<'d, GuestSide<'d>>, Failure> {
@@ -104,7 +105,7 @@ fn connect<'d>(
 /// A guest in a conversation with `peer`.
 struct GuestSide<'d> {
     machine: &'d KernelMachine,
-    device: &'d Attached,
+    device: &'d Device,
     peer: PeerId,
 }
 

@@ -13,6 +13,7 @@ use crate::{cmdline, exit, machine::KernelMachine, println};
 mod bench;
 mod demo;
 mod doctor;
+mod edu;
 mod hotplug;
 mod lspci;
 mod selftest;
@@ -24,10 +25,11 @@ type Entry<F> = (&'static str, F);
 type Run = fn(&mut KernelMachine) -> Result<(), Failure>;
 
 /// The modes, for `mode=`.
-const MODES: [Entry<Run>; 6] = [
+const MODES: [Entry<Run>; 7] = [
     ("lspci", lspci::run),
     ("demo", demo::run),
     ("doctor", doctor::run),
+    ("edu", edu::run),
     ("hotplug", hotplug::run),
     ("bench", bench::run),
     ("selftest", selftest::run),

@@ -19,27 +19,28 @@ pub(super) struct Case {
 pub(super) enum Need {
     /// Nothing: it applies to every device.
     Nothing,
-    /// Revision 1.
-    Revision1,
     /// That it is `ivshmem-plain`.
     Plain,
     /// This many MSI-X vectors.
     Vectors(u16),
+    /// An interrupt line, as revision 0 has without MSI-X.
+    Line,
 }
 
 /// The scenarios in the order they are run.
-pub(super) const CASES: [Case; 9] = [
+pub(super) const CASES: [Case; 10] = [
     Case {
         discovers: true,
         ..case("discover", Need::Nothing)
     },
     case("detach", Need::Vectors(1)),
-    case("registers", Need::Revision1),
+    case("registers", Need::Nothing),
     case("plain", Need::Plain),
     case("msix-deliver", Need::Vectors(2)),
     case("msix-mask", Need::Vectors(1)),
     case("msix-retarget", Need::Vectors(2)),
     case("doorbell-absent", Need::Vectors(1)),
+    case("intx-status", Need::Line),
     case("memory-ends", Need::Nothing),
 ];
 
@@ -56,6 +57,7 @@ const fn case(name: &'static str, need: Need) -> Case {
 pub(super) struct Device {
     revision: u8,
     vectors: u16,
+    pin: u8,
 }
 
 impl Device {
@@ -65,6 +67,7 @@ impl Device {
         Some(Self {
             revision: field(line, "revision")?.parse().ok()?,
             vectors: field(line, "vectors")?.parse().ok()?,
+            pin: field(line, "pin")?.parse().ok()?,
         })
     }
 }
@@ -72,17 +75,23 @@ impl Device {
 impl Need {
     /// Returns what `device` lacks.
     pub fn lacking(self, device: Device) -> Option<String> {
-        let Device { revision, vectors } = device;
+        let Device {
+            revision,
+            vectors,
+            pin,
+        } = device;
         match self {
             Self::Nothing => None,
-            Self::Revision1 if revision == 0 => Some("for revision 1 of the device".into()),
             Self::Plain if revision == 0 => Some("for ivshmem-plain, revision 1".into()),
             Self::Plain if vectors > 0 => Some("for ivshmem-plain, which has no MSI-X".into()),
             Self::Vectors(_) if vectors == 0 => Some("the device has no MSI-X".into()),
             Self::Vectors(need) if vectors < need => {
                 Some(format!("needs {need} vectors, the device has {vectors}"))
             }
-            Self::Revision1 | Self::Plain | Self::Vectors(_) => None,
+            Self::Line if revision > 0 => Some("for revision 0 of the device".into()),
+            Self::Line if vectors > 0 => Some("the device has MSI-X in place of INTx".into()),
+            Self::Line if pin == 0 => Some("the device has no interrupt pin".into()),
+            Self::Plain | Self::Vectors(_) | Self::Line => None,
         }
     }
 }
@@ -92,7 +101,10 @@ mod tests {
     use super::*;
 
     fn applying(revision: u8, vectors: u16) -> Vec<&'static str> {
-        let line = format!("@ device address=0000:00:03.0 revision={revision} vectors={vectors}");
+        let line = format!(
+            "@ device revision={revision} pin={} vectors={vectors}",
+            1 - revision
+        );
         let device = Device::from_lines(["== x", &line].into_iter()).unwrap();
         let cases = CASES.iter();
         let applying = cases.filter(|case| case.need.lacking(device).is_none());
@@ -103,8 +115,10 @@ mod tests {
     fn the_device_decides_what_applies() {
         let plain = ["discover", "registers", "plain", "memory-ends"];
         assert_eq!(applying(1, 0), plain);
-        assert_eq!(applying(0, 0), ["discover", "memory-ends"]);
-        assert_eq!(applying(1, 2).len(), CASES.len() - 1);
+        let line = ["discover", "registers", "intx-status", "memory-ends"];
+        assert_eq!(applying(0, 0), line);
+        assert_eq!(applying(1, 2).len(), CASES.len() - 2);
+        assert_eq!(applying(0, 2), applying(1, 2));
         assert!(!applying(1, 2).contains(&"plain"));
         assert!(!applying(1, 1).contains(&"msix-retarget"));
         assert!(applying(1, 1).contains(&"msix-mask"));

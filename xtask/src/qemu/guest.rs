@@ -7,12 +7,19 @@ use super::vm::{Vm, QMP_SOCKET, QTEST_SOCKET};
 use crate::accelerator::AcceleratorKind;
 use crate::command_line::shell_line;
 use crate::tools::{Tools, UefiFirmware};
+use command_fds::{CommandFdExt, FdMapping};
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// The number in QEMU of the first descriptor that it inherits; high, so that it is not one that
+/// the child needs until it has become QEMU.
+const FIRST_INHERITED: RawFd = 100;
 
 /// A machine that is not running yet: what it runs, and what it runs on.
 #[derive(Debug, Clone)]
@@ -26,6 +33,8 @@ pub struct Guest {
     memory_mib: u32,
     append: Vec<String>,
     extra: Vec<OsString>,
+    /// What QEMU inherits, with numbers from [`FIRST_INHERITED`] on.
+    inherited: Vec<Arc<OwnedFd>>,
     lifetime: Duration,
 }
 
@@ -79,6 +88,7 @@ impl Guest {
             memory_mib: 128,
             append: Vec::new(),
             extra: Vec::new(),
+            inherited: Vec::new(),
             lifetime: Duration::from_secs(60),
         }
     }
@@ -130,6 +140,13 @@ impl Guest {
         self.args(["-device", options])
     }
 
+    /// Adds a `-device` whose other side is at the other end of `socket`: QEMU inherits it, and the option `fd` names it.
+    pub fn device_over(mut self, options: &str, socket: OwnedFd) -> Self {
+        let number = FIRST_INHERITED + self.inherited.len() as RawFd;
+        self.inherited.push(Arc::new(socket));
+        self.device(&format!("{options},fd={number}"))
+    }
+
     /// Adds an `-object`.
     pub fn object(self, options: &str) -> Self {
         self.args(["-object", options])
@@ -158,6 +175,9 @@ impl Guest {
             Err(error) => return Err(self.start_error(error)),
         };
         let mut command = self.command(Serial::Pipes, Some(scratch.path()));
+        if let Err(error) = self.hand_over(&mut command) {
+            return Err(self.start_error(error));
+        }
         // Ctrl-C is for us; we end our machines in order.
         command.process_group(0);
         Vm::start(self.name, command, self.lifetime, scratch)
@@ -172,10 +192,28 @@ impl Guest {
         // Ctrl-C reaches QEMU too, which then ends by itself and puts the terminal in order.
         let noticed = std::sync::Arc::default();
         let handler = signal_hook::flag::register(signal_hook::consts::SIGINT, noticed)?;
-        let status =
-            process::spawn(self.command(Serial::Terminal, None)).and_then(|mut child| child.wait());
+        let mut command = self.command(Serial::Terminal, None);
+        let status = self
+            .hand_over(&mut command)
+            .and_then(|()| process::spawn(command))
+            .and_then(|mut child| child.wait());
         signal_hook::low_level::unregister(handler);
         status
+    }
+
+    /// Has the command inherit copies of what is to be inherited; ours are closed with `self`.
+    fn hand_over(&self, command: &mut Command) -> io::Result<()> {
+        let mapping = |(child_fd, descriptor): (RawFd, &Arc<OwnedFd>)| {
+            Ok(FdMapping {
+                parent_fd: descriptor.try_clone()?,
+                child_fd,
+            })
+        };
+        let mappings = (FIRST_INHERITED..).zip(&self.inherited).map(mapping);
+        command
+            .fd_mappings(mappings.collect::<io::Result<_>>()?)
+            .map_err(io::Error::other)?;
+        Ok(())
     }
 
     fn start_error(&self, error: io::Error) -> VmError {
@@ -262,90 +300,5 @@ pub fn option_value(value: impl AsRef<OsStr>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::accelerator::Accelerator;
-    use crate::toolchain::{KernelToolchain, Route, RustVersion};
-    use crate::tools::QemuProgram;
-
-    fn tools() -> Tools {
-        Tools {
-            qemu: QemuProgram {
-                path: "/q".into(),
-                version: "7.2.22".into(),
-            },
-            accelerator: Accelerator {
-                kind: AcceleratorKind::Tcg,
-                reason: "a test".into(),
-            },
-            kernel: KernelToolchain {
-                route: Route::Active,
-                version: RustVersion(1, 95, 0),
-            },
-            uefi: None,
-        }
-    }
-
-    #[test]
-    fn the_command_line_has_what_was_asked_for() {
-        let guest = Guest::new(&tools(), "/k")
-            .name("a,b")
-            .machine("q35")
-            .memory_mib(64)
-            .append("run=x")
-            .append("list")
-            .device("ivshmem-plain,memdev=m");
-        let line = shell_line(&guest.command(Serial::Pipes, Some(Path::new("/t"))));
-        for part in [
-            "/q -name a,,b ",
-            " -machine q35 -accel tcg -m 64M ",
-            " -chardev stdio,id=com1,signal=off -serial chardev:com1 ",
-            " -device isa-debug-exit,iobase=0xf4,iosize=4 ",
-            ",path=/t/qmp ",
-            " -kernel /k -append 'run=x list' -device ivshmem-plain,memdev=m",
-        ] {
-            assert!(line.contains(part), "{part} is in {line}");
-        }
-    }
-
-    #[test]
-    fn a_uefi_machine_leaves_firmware_and_image_as_they_are() {
-        let firmware = UefiFirmware {
-            code: "/code".into(),
-            variables: "/vars".into(),
-        };
-        let line =
-            shell_line(&Guest::uefi(&tools(), &firmware, "/a,b").command(Serial::Pipes, None));
-        assert!(!line.contains("-kernel"), "{line}");
-        for part in [
-            " -machine q35 ",
-            " -drive if=pflash,readonly=on,format=raw,file=/code ",
-            " -drive if=pflash,snapshot=on,format=raw,file=/vars ",
-            " -drive if=ide,snapshot=on,format=raw,file=/a,,b",
-        ] {
-            assert!(line.contains(part), "{part} is in {line}");
-        }
-    }
-
-    #[test]
-    fn a_frozen_machine_has_no_kernel_and_is_driven_over_a_socket() {
-        let guest = Guest::frozen(&tools());
-        let line = shell_line(&guest.command(Serial::Pipes, Some(Path::new("/t"))));
-        assert!(!line.contains("-kernel"), "{line}");
-        for part in [
-            " -accel tcg ",
-            " -S -chardev socket,id=qtest,server=on,wait=off,path=/t/qtest ",
-            " -object qtest,id=protocol,chardev=qtest,log=/dev/null",
-        ] {
-            assert!(line.contains(part), "{part} is in {line}");
-        }
-    }
-
-    #[test]
-    fn a_terminal_gets_ctrl_c_and_no_control_socket() {
-        let line = shell_line(&Guest::new(&tools(), "/k").command(Serial::Terminal, None));
-        assert!(line.contains("signal=on"));
-        assert!(!line.contains("qmp"));
-        assert!(!line.contains("-append"));
-    }
-}
+#[path = "guest_tests.rs"]
+mod tests;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The connection: greeting, commands, answers and events.
 
+use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde_json::{json, Value};
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -93,6 +96,29 @@ impl Qmp {
     /// - QEMU refuses, breaks off, or does not answer within 10 seconds.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, QmpError> {
         self.execute_until(command, arguments, Instant::now() + COMMAND)
+    }
+
+    /// Gives QEMU a copy of `descriptor` under `name`, for properties such as `fd` of a device that is plugged in later.
+    ///
+    /// # Errors
+    ///
+    /// - As for [`execute`](Self::execute).
+    pub fn getfd(&mut self, name: &str, descriptor: impl AsFd) -> Result<(), QmpError> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor.as_fd()];
+        // There is room for just this one.
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        // QEMU keeps what came last until the command asks for it; white space is no command.
+        sendmsg(
+            &self.stream,
+            &[IoSlice::new(b" ")],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )
+        .map_err(|error| QmpError::Broken(error.into()))?;
+        self.execute("getfd", &json!({ "fdname": name }))?;
+        Ok(())
     }
 
     /// Waits for an event, such as `DEVICE_DELETED`. Events before it are dropped.

@@ -90,8 +90,8 @@ fn examine(
     let tried = vectors::tried(hypervisor, asked, vectors);
     match machine.attach(function, tried) {
         Ok(device) => {
-            vectors::examine(machine, &device, hypervisor, tried, report);
-            caching::examine(&device, hypervisor, report);
+            vectors::examine(machine, device.attached(), hypervisor, tried, report);
+            caching::examine(device.attached(), hypervisor, report);
             machine.detach(device, function);
         }
         Err(failure) => report.fault(
