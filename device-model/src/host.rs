@@ -70,7 +70,8 @@ pub trait Host {
         let _ = (ioeventfd, event);
     }
 
-    /// Tells that the message of a vector has changed; `None` while it is masked or MSI-X is off.
+    /// Tells the message of a vector: when it has changed, `None` while it is masked or MSI-X is off, and after
+    /// [`Host::listen`] if the vector is live by then.
     ///
     /// A host that lets the hypervisor deliver the vector (KVM_IRQFD) sets its route by this.
     fn route(&mut self, vector: u16, message: Option<MsiMessage>) {

@@ -72,10 +72,10 @@
 //! | `IVPosition` is valid | memory is there, its descriptor is not 0 | memory is there | always |
 //! | IDs | 0 to 65534 (1) | 0 to 65534 | 0 to 65535 |
 //! | second memory | mapped over the first | refused | refused |
-//! | memory too small | the device ends | refused | creation fails |
+//! | memory too small | QEMU ends (2) | refused | creation fails |
 //! | bare -1 | ignored | ignored; with `ioeventfd` refused | memory forgotten: refused |
 //! | peer leaves | forgotten only with `ioeventfd` | forgotten only with `ioeventfd` | forgotten |
-//! | own eventfd cannot be watched | the device ends | vector is dead | vector is dead; before the memory, creation fails |
+//! | own eventfd cannot be watched | QEMU ends (2) | vector is dead | vector is dead; before the memory, creation fails |
 //! | more eventfds than vectors | refused (1) | refused | refused |
 //! | doorbell without a server | peer 0 ignored with a [`Notice`] (1) | ignored | ignored |
 //! | INTx status of an event | low byte of the counter | low byte of the counter | no INTx |
@@ -87,6 +87,8 @@
 //!
 //! (1) Here QEMU 2.3 used memory that was not its own; the model does what 2.5 does. A message that comes in
 //! pieces, on which both historic ones aborted, is put together. Unplugging frees everything in all generations.
+//!
+//! (2) [`Device::receive`] returns the error, and the connection is to be given up.
 //!
 //! # What the model leaves to others
 //!

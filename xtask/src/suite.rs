@@ -11,6 +11,9 @@ use std::process::{Command, ExitStatus};
 /// The variable that turns missing tools from a reason to skip into a failure.
 pub const REQUIRE_QEMU: &str = "IVSHMEM_REQUIRE_QEMU";
 
+/// Set: trials that want a KVM of any kind fail where there is none.
+pub const REQUIRE_KVM: &str = "IVSHMEM_REQUIRE_KVM";
+
 /// The sum of all `test result:` lines of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Total {

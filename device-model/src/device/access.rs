@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the guest does: accesses to configuration space and to the BARs.
 
+use core::ops::Range;
+
 use super::{Bar, Device};
 use crate::registers::Effect;
 use crate::{Host, Memory};
@@ -30,11 +32,18 @@ impl<H: Host> Device<H> {
     #[must_use]
     pub fn decode(&self, address: u64) -> Option<(Bar, u64)> {
         Bar::ALL.into_iter().find_map(|bar| {
-            let range = self.config.bar_range(bar.index())?;
+            let range = self.bar_range(bar)?;
             range
                 .contains(&address)
                 .then(|| (bar, address - range.start))
         })
+    }
+
+    /// Returns the bus addresses that a BAR claims now: where a VMM puts its short cuts, such as ioeventfds and a mapping
+    /// of the memory. Look again after [`Device::write_config`], [`Device::reset`] and [`Device::load`].
+    #[must_use]
+    pub fn bar_range(&self, bar: Bar) -> Option<Range<u64>> {
+        self.config.bar_range(bar.index())
     }
 
     /// Returns the size of a BAR in bytes, where the device has it.

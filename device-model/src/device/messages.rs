@@ -22,7 +22,8 @@ impl<H: Host> Device<H> {
     ///
     /// # Errors
     ///
-    /// What makes QEMU fail to start or, historically, exit; the device has to be given up:
+    /// What makes QEMU fail to start or, until 2.3, exit. The connection has to be given up, and with it a device that
+    /// is not realized, which never will be; a historic one can go on, unlike its QEMU:
     ///
     /// - modern, before the device [is realized](Self::is_realized): any [`ServerError`];
     /// - QEMU 2.3: [`ServerError::MemoryTooSmall`], [`ServerError::NotMemory`] and [`ServerError::Listen`].
@@ -121,12 +122,16 @@ impl<H: Host> Device<H> {
         if client.id() != Some(peer) {
             return Ok(());
         }
-        match client.event(peer, vector) {
-            Some(event) => host
-                .listen(vector, event)
-                .map_err(|error| ServerError::Listen { vector, error }),
-            None => Ok(()),
+        let Some(event) = client.event(peer, vector) else {
+            return Ok(());
+        };
+        host.listen(vector, event)
+            .map_err(|error| ServerError::Listen { vector, error })?;
+        // The guest may have unmasked it long ago.
+        if let Some(message) = self.msix.as_ref().and_then(|msix| msix.route(vector)) {
+            host.route(vector, Some(message));
         }
+        Ok(())
     }
 }
 

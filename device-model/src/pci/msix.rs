@@ -129,6 +129,11 @@ impl MsixTable {
         route
     }
 
+    /// Returns the message of a vector that is not masked.
+    pub(crate) fn route(&self, vector: u16) -> Option<MsiMessage> {
+        *self.routes.get(usize::from(vector))?
+    }
+
     /// Clears and masks everything. [`MsixTable::update`] then tells of the routes that are gone.
     pub(crate) fn reset(&mut self) {
         self.entries.fill([0, 0, 0, MASKED]);

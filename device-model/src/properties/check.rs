@@ -31,7 +31,7 @@ pub enum ChardevKind {
 impl Properties {
     /// Checks all rules that can be checked before there is any memory.
     ///
-    /// A historic device's `size` is in units of a MiB and a power of two; QEMU 2.3 let 0 pass as one. It has 1 to
+    /// A historic device's `size` is in units of a MiB and a power of two, less than 4 GiB with `use64` off; QEMU 2.3 let 0 pass as one. It has 1 to
     /// 128 vectors, `ivshmem-doorbell` 1 to 2048 (QEMU 7.2) and `ivshmem-flat` 1 to 64 (QEMU 10.0).
     ///
     /// # Errors
@@ -123,7 +123,8 @@ impl Properties {
     fn check_legacy(&self) -> Result<(), PropertyError> {
         let size_bytes = self.size_bytes;
         let nothing = size_bytes == 0 && self.generation == Generation::V2_3;
-        if !nothing && (size_bytes < MIB || !size_bytes.is_power_of_two()) {
+        let too_large = !self.use64 && size_bytes > u64::from(u32::MAX);
+        if !nothing && (size_bytes < MIB || !size_bytes.is_power_of_two() || too_large) {
             return Err(PropertyError::BadSize {
                 kind: self.kind,
                 size_bytes,

@@ -24,7 +24,7 @@ fn any_legacy() -> impl Strategy<Value = Properties> {
             ioeventfd: ioeventfd && msi,
             msi,
             role,
-            use64,
+            use64: use64 || size >= 32,
             ..Properties::legacy(if first { V2_3 } else { V2_5 }, source)
         },
     )

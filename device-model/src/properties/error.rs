@@ -154,7 +154,7 @@ impl fmt::Display for PropertyError {
             Self::BadSize { kind, size_bytes } => {
                 let possible = match kind {
                     Kind::Flat => "1 to 4294967295 bytes",
-                    _ => "a power of two of at least 1 MiB",
+                    _ => "a power of two of at least 1 MiB, and less than 4 GiB unless use64 is on",
                 };
                 write!(f, "`{kind}` cannot have {size_bytes} bytes: give it {possible}")
             }

@@ -202,6 +202,18 @@ fn only_qemu_2_3_let_a_size_of_0_pass() {
     assert_eq!(Properties::parse(V2_5, text), Err(error));
 }
 
+/// QEMU 2.5 gives it a BAR that nobody can size.
+#[test]
+fn a_bar_of_32_bits_is_less_than_4_gib() {
+    let of = |size| alloc::format!("ivshmem,chardev=c,use64=0,size={size}");
+    assert!(Properties::parse(V2_5, &of("2G")).is_ok());
+    let error = PropertyError::BadSize {
+        kind: Kind::Legacy,
+        size_bytes: 4 << 30,
+    };
+    assert_eq!(Properties::parse(V2_5, &of("4G")), Err(error));
+}
+
 #[test]
 fn ivshmem_plain_has_the_properties_of_qemu_7_2() {
     let table = [

@@ -3,7 +3,7 @@
 
 use ivshmem_device::{Bar, Generation, Properties, Source};
 
-use crate::bench::{with_server, Act, Bench, SIZE};
+use crate::bench::{with_server, Act, Bench, TestMemory, SIZE};
 
 const REGISTERS: Bar = Bar::Registers;
 
@@ -94,8 +94,14 @@ fn addresses_are_claimed_while_memory_decode_is_on() {
     ] {
         assert_eq!(bench.device.decode(address), claimed, "{address:#x}");
     }
+    assert_eq!(
+        bench.device.bar_range(Bar::Msix),
+        Some(0xfebf_1000..0xfebf_2000)
+    );
+    bench.set_config(0x10, &[0; 4]);
+    assert_eq!(bench.device.decode(0), None, "a bar at 0 is none");
     bench.set_config(0x04, &[0, 0]);
-    assert_eq!(bench.device.decode(0xfebf_0000), None);
+    assert_eq!(bench.device.decode(0xfebf_1000), None);
 }
 
 #[test]
@@ -178,4 +184,15 @@ fn an_access_across_the_end_of_all_offsets_does_not_begin_anew() {
         assert_eq!(bench.read(bar, u64::MAX - 3), [0; 8]);
         assert_eq!(bench.read(bar, 0), [0; 4]);
     }
+}
+
+#[test]
+fn memory_larger_than_the_device_is_seen_in_part() {
+    let memory = TestMemory::new(1000, 2 * SIZE);
+    memory.bytes.borrow_mut().fill(0x55);
+    let mut bench = Bench::on(&shm(Generation::V2_5), memory);
+    assert_eq!(bench.read(Bar::Memory, SIZE - 2), [0x55, 0x55, 0, 0]);
+    bench.write(Bar::Memory, SIZE - 2, &[1; 4]);
+    let bytes = bench.device.memory().unwrap().bytes.borrow();
+    assert_eq!(bytes[SIZE as usize - 2..][..4], [1, 1, 0x55, 0x55]);
 }

@@ -186,7 +186,11 @@ impl Bench {
 
     /// A device on memory of its own, with the name 1000.
     pub fn alone(properties: &Properties) -> Self {
-        let memory = TestMemory::new(1000, SIZE);
+        Self::on(properties, TestMemory::new(1000, SIZE))
+    }
+
+    /// A device on `memory`.
+    pub fn on(properties: &Properties, memory: TestMemory) -> Self {
         Self {
             device: Device::with_memory(properties, memory).unwrap(),
             diary: Diary::default(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! MSI-X: what is sent, what is pending, and what the host is told of it.
 
-use ivshmem_device::{Bar, Generation, MsiMessage, Properties};
+use ivshmem_device::{Bar, Generation, Level, MsiMessage, Properties};
 
 use crate::bench::{with_server, Act, Bench};
 
@@ -169,4 +169,34 @@ fn a_reset_masks_everything_and_takes_routes_back() {
         );
         assert_eq!(bench.register(8), 3, "the ID stays");
     }
+}
+
+#[test]
+fn a_vector_that_comes_late_is_told_its_message() {
+    for generation in Generation::ALL {
+        let mut bench = programmed(generation);
+        mask(&mut bench, 0, 0);
+        bench.acts();
+        bench.vectors(3, 2);
+        let acts = [
+            Act::Listen(0, 30),
+            Act::Route(0, Some(message(0))),
+            Act::Listen(1, 31),
+        ];
+        assert_eq!(bench.acts(), acts, "{generation}: 1 is masked");
+    }
+}
+
+#[test]
+fn unplugging_takes_routes_back_and_lets_the_line_go() {
+    let mut bench = programmed(Generation::V2_5);
+    mask(&mut bench, 0, 0);
+    bench.set_register(0, 1);
+    bench.set_register(4, 1);
+    bench.acts();
+    let Bench {
+        device, mut diary, ..
+    } = bench;
+    device.unplug(&mut diary);
+    assert_eq!(diary.acts, [Act::Route(0, None), Act::Line(Level::Low)]);
 }

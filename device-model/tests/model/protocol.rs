@@ -127,6 +127,12 @@ fn memory_that_cannot_be_mapped_is_an_error_with_its_reason() {
     bench.diary.refuse = Some(error);
     let fd = bench.fd(1000, Some(SIZE), 3);
     assert_eq!(bench.send(-1, Some(fd)), Err(ServerError::Map(error)));
+    let mut bench = Bench::new(&with_server(Generation::V2_5));
+    bench.diary.refuse = Some(error);
+    let fd = bench.fd(1000, Some(SIZE), 3);
+    assert_eq!(bench.send(-1, Some(fd)), Ok(()));
+    let noticed = Act::Notice(Notice::Server(ServerError::Map(error)));
+    assert_eq!(bench.acts(), [noticed], "a historic device goes on");
     let mut bench = Bench::new(&with_server(Generation::Modern));
     bench.start(3);
     let fd = bench.event_fd(1);
