@@ -135,6 +135,13 @@ pub struct HostError {
 }
 
 impl fmt::Display for HostError {
+    /// In the system's words, where there are any.
+    #[cfg(feature = "std")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::io::Error::from_raw_os_error(self.errno).fmt(f)
+    }
+
+    #[cfg(not(feature = "std"))]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the system refused it (error {})", self.errno)
     }

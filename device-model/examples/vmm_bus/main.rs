@@ -3,7 +3,8 @@
 //!
 //! `cargo run -p ivshmem-device --example vmm_bus` lets one device ring the other, twice: by the plain path, on which
 //! every access of the guest and every event goes through the model; and, where /dev/kvm opens, by KVM, with an
-//! ioeventfd for the doorbell and an irqfd for the interrupt, so that neither comes to this program at all.
+//! ioeventfd for the doorbell, an irqfd for the interrupt and the shared memory mapped into the guest, so that nothing of it
+//! comes to this program at all.
 //!
 //! | file in `vmm` | has |
 //! | --- | --- |

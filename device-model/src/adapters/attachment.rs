@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::connection::{Protocol, Received};
-use super::events::Ready;
+use super::events::{Readers, Ready};
 use super::{
     open_memory_file, open_shm, ConnectError, Connection, ConnectionError, FdHost, MemoryError,
     Wiring,
@@ -83,9 +83,11 @@ impl<W: Wiring> Attachment<W> {
             Source::Shm(name) => open_shm(name, properties.size_bytes)?,
             Source::Memdev(path) => open_memory_file(Path::new(path))?,
         };
-        let host = FdHost::new(wiring).map_err(OpenError::System)?;
+        let mut host = FdHost::new(wiring).map_err(OpenError::System)?;
+        let device = Device::with_memory(properties, memory)?;
+        host.show_memory(device.memory());
         Ok(Self {
-            device: Device::with_memory(properties, memory)?,
+            device,
             host,
             connection: None,
         })
@@ -107,7 +109,11 @@ impl<W: Wiring> Attachment<W> {
         if properties.generation.is_historic() && protocol == Protocol::Version0 {
             connection.strip_version();
         }
-        let host = FdHost::new(wiring).map_err(OpenError::System)?;
+        let mut host = FdHost::new(wiring).map_err(OpenError::System)?;
+        if device.bar_len(Bar::Msix).is_none() {
+            // Its events have to come to its registers.
+            host.set_readers(Readers::Device);
+        }
         host.watch_server(&connection).map_err(OpenError::System)?;
         Ok(Self {
             device,
@@ -123,8 +129,9 @@ impl<W: Wiring> Attachment<W> {
     ///
     /// # Errors
     ///
-    /// [`ConnectionError`]: the connection was given up. The device goes on without it unless it is not
-    /// [realized](Device::is_realized): then it never will be, and has to be given up too.
+    /// [`ConnectionError`]: the connection was given up. The device goes on without it, also where
+    /// [`Device::receive`] says that QEMU 2.3 ends, unless it is not [realized](Device::is_realized): then it never will be,
+    /// and has to be given up too.
     pub fn handle(&mut self) -> Result<(), ConnectionError> {
         let ready = self.host.ready().map_err(ConnectionError::Poll)?;
         for what in ready {
@@ -226,8 +233,10 @@ impl<W: Wiring> Attachment<W> {
         self.device.load(state, &mut self.host)
     }
 
-    /// Takes the device out of the machine, as [`Device::unplug`], closes its connection, and returns the wiring.
+    /// Takes the device out of the machine, as [`Device::unplug`], closes its connection, and returns the wiring, which
+    /// was told to take everything back. An attachment that is just dropped tells nobody.
     pub fn unplug(mut self) -> W {
+        self.host.show_memory(None);
         self.device.unplug(&mut self.host);
         self.host.into_wiring()
     }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::greeting::Greeting;
-use super::socket::{receive, Incoming, ReceiveError};
+use super::socket::{check_room, receive, Incoming, ReceiveError};
 use super::{Fd, FdError};
 use crate::ServerError;
 
@@ -84,8 +84,13 @@ impl Connection {
         let len = match receive(&self.socket, &mut bytes[..wanted], &mut files)? {
             Incoming::Nothing => return Ok(Received::Nothing),
             Incoming::End => return Ok(Received::End),
-            Incoming::Bytes(len) => len,
+            // Without its descriptor a message would have another meaning.
+            Incoming::Bytes { is_lossy: true, .. } => {
+                return Err(ReceiveError::DescriptorsLost.into())
+            }
+            Incoming::Bytes { len, .. } => len,
         };
+        check_room(&files)?;
         let descriptors = files
             .into_iter()
             .map(Fd::new)
@@ -170,7 +175,8 @@ pub enum ConnectionError {
     },
     /// The server speaks the protocol before versions.
     Unversioned,
-    /// The device has to be given up for what the server sent, or failed to send.
+    /// What the server sent, or failed to send, is where QEMU fails to start, or ends (2.3). Here it ends the connection:
+    /// a historic device stays in its guest as it is, a modern one never gets complete.
     Server(ServerError),
 }
 

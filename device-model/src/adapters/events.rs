@@ -22,12 +22,28 @@ const NOW: Timespec = Timespec {
 const SERVER: u64 = u64::MAX;
 
 /// The [`Host`] of an [`Attachment`](super::Attachment).
+///
+/// A [`Flat`](crate::Flat) has no adapter of its own. It can be embedded with this as its host: receive at most
+/// [`Flat::wanted`](crate::Flat::wanted) bytes of the server's socket, with the descriptors beside them as [`Fd`]s, and pass
+/// them to [`Flat::receive`](crate::Flat::receive). Let [`Wiring::take_over`] keep the eventfd and answer
+/// [`Delivery::Program`]; when that can be read, pass it on by [`Fd::take`] and [`Flat::event`](crate::Flat::event).
 #[derive(Debug)]
 pub struct FdHost<W> {
     wiring: W,
+    readers: Readers,
+    has_memory: bool,
     epoll: OwnedFd,
     /// The eventfds of the own vectors that are watched.
     own: BTreeMap<u16, Fd>,
+}
+
+/// Who may read the own vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// The device or the program, as [`Wiring::take_over`] says.
+    Any,
+    /// Only the device.
+    Device,
 }
 
 /// What can be read.
@@ -38,12 +54,23 @@ pub(super) enum Ready {
 }
 
 impl<W> FdHost<W> {
-    pub(super) fn new(wiring: W) -> Result<Self, Errno> {
+    /// Creates a host that knows no vectors yet.
+    ///
+    /// # Errors
+    ///
+    /// - The system has no descriptor left.
+    pub fn new(wiring: W) -> Result<Self, Errno> {
         Ok(Self {
             wiring,
+            readers: Readers::Any,
+            has_memory: false,
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             own: BTreeMap::new(),
         })
+    }
+
+    pub(super) fn set_readers(&mut self, readers: Readers) {
+        self.readers = readers;
     }
 
     pub(super) fn watch_server(&self, connection: impl AsFd) -> Result<(), Errno> {
@@ -97,16 +124,30 @@ impl<W> FdHost<W> {
         }
     }
 
-    pub(super) const fn wiring(&self) -> &W {
+    /// Returns the wiring.
+    pub const fn wiring(&self) -> &W {
         &self.wiring
     }
 
-    pub(super) fn wiring_mut(&mut self) -> &mut W {
+    /// Returns the wiring, to change it.
+    pub fn wiring_mut(&mut self) -> &mut W {
         &mut self.wiring
     }
 
     pub(super) fn into_wiring(self) -> W {
         self.wiring
+    }
+}
+
+impl<W: Wiring> FdHost<W> {
+    /// Tells the wiring of the memory that the device gets, or that it has none any more.
+    pub(super) fn show_memory(&mut self, mapping: Option<&Mapping>) {
+        if std::mem::replace(&mut self.has_memory, mapping.is_some()) {
+            self.wiring.memory(None);
+        }
+        if mapping.is_some() {
+            self.wiring.memory(mapping);
+        }
     }
 }
 
@@ -121,15 +162,19 @@ impl<W: Wiring> Host for FdHost<W> {
     type Memory = Mapping;
 
     fn map(&mut self, descriptor: Fd, len_bytes: u64) -> Result<Mapping, HostError> {
-        Ok(Mapping::of(&descriptor, len_bytes)?)
+        let mapping = Mapping::of(&descriptor, len_bytes)?;
+        // The device drops the one it has after this.
+        self.show_memory(Some(&mapping));
+        Ok(mapping)
     }
 
     fn listen(&mut self, vector: u16, event: &Fd) -> Result<(), HostError> {
-        if self.wiring.take_over(vector, event) == Delivery::Program {
-            return Ok(());
-        }
         // The historic devices let a server announce their own vectors anew.
         self.forget(vector);
+        if self.readers == Readers::Any && self.wiring.take_over(vector, event) == Delivery::Program
+        {
+            return Ok(());
+        }
         epoll::add(
             &self.epoll,
             event,

@@ -50,14 +50,25 @@ impl Mapping {
             .filter(|&len| isize::try_from(len).is_ok())
             .ok_or(MapError::TooLarge { bytes: len_bytes })?;
         let file = FileOffset::from_arc(memory.file().clone(), 0);
-        let region = MmapRegion::from_file(file, len).map_err(|error| MapError::System {
-            bytes: len_bytes,
-            errno: errno_of(error),
+        let region = MmapRegion::from_file(file, len).map_err(|error| match error {
+            // Cut short since it was looked at.
+            MmapRegionError::MappingPastEof => MapError::TooSmall {
+                has: memory.file().metadata().map_or(0, |now| now.len()),
+                needs: len_bytes,
+            },
+            error => MapError::System {
+                bytes: len_bytes,
+                errno: errno_of(error),
+            },
         })?;
         Ok(Self { region })
     }
 
     /// Returns the memory for the hypervisor to map into the guest, and for programs that look on.
+    ///
+    /// It is where it is for as long as this `Mapping` lives, wherever that is moved to. The one of an
+    /// [`Attachment`](super::Attachment) ends when the device is unplugged or dropped, and when a server of QEMU 2.3 sends another
+    /// memory: [`Wiring::memory`](super::Wiring::memory) is told before, so that the hypervisor can let go of it.
     #[must_use]
     pub const fn region(&self) -> &MmapRegion {
         &self.region
@@ -132,12 +143,13 @@ impl Memory for Mapping {
     }
 }
 
-/// Returns the number of an error of the memory library; 0 for those that are none of the system's.
+/// Returns the number of an error of the memory library. Its own are about arguments.
 fn errno_of(error: MmapRegionError) -> i32 {
     match error {
-        MmapRegionError::Mmap(error) => error.raw_os_error().unwrap_or(0),
-        _ => 0,
+        MmapRegionError::Mmap(error) => error.raw_os_error(),
+        _ => None,
     }
+    .unwrap_or(Errno::INVAL.raw_os_error())
 }
 
 /// A failed attempt to map shared memory.

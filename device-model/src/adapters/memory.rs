@@ -18,10 +18,14 @@ use crate::Descriptor;
 ///
 /// # Errors
 ///
+/// - [`MemoryError::Empty`]: `len_bytes` is 0, as QEMU 2.3 permits; nothing is created.
 /// - [`MemoryError::TooSmall`]: there is one, and it is smaller.
 /// - [`MemoryError::NotMemory`], [`MemoryError::System`]: it cannot be opened, created or given its size.
 /// - [`MemoryError::Map`]: it cannot be mapped.
 pub fn open_shm(name: &str, len_bytes: u64) -> Result<Mapping, MemoryError> {
+    if len_bytes == 0 {
+        return Err(MemoryError::Empty { path: name.into() });
+    }
     let failed = |step, error| MemoryError::System {
         step,
         path: name.into(),
@@ -98,6 +102,11 @@ fn not_memory(path: &Path) -> MemoryError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryError {
+    /// It would have no bytes.
+    Empty {
+        /// Its name.
+        path: PathBuf,
+    },
     /// It is smaller than the device.
     TooSmall {
         /// Its name.
@@ -133,6 +142,11 @@ pub enum MemoryError {
 impl fmt::Display for MemoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Empty { path } => write!(
+                f,
+                "the shared memory {} would have no bytes; give size=1M or more",
+                path.display()
+            ),
             Self::TooSmall { path, has, needs } => write!(
                 f,
                 "the shared memory {} has {has} bytes and the device {needs}; enlarge or remove it, or lower the property size",
@@ -197,6 +211,18 @@ mod tests {
                 needs: 8193
             }
         );
+    }
+
+    #[test]
+    fn an_empty_object_is_not_created() {
+        let name = Name::new("empty");
+        let path = name.0.clone().into();
+        assert_eq!(
+            open_shm(&name.0, 0).unwrap_err(),
+            MemoryError::Empty { path }
+        );
+        let absent = shm::open(name.0.as_str(), shm::OFlags::RDWR, Mode::empty());
+        assert_eq!(absent.unwrap_err(), Errno::NOENT);
     }
 
     #[test]

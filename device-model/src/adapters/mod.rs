@@ -12,13 +12,15 @@
 //! | [`Mapping`] | shared memory mapped into this process |
 //! | [`Connection`], [`Protocol`] | the client's side of a server's socket |
 //! | [`open_shm`], [`open_memory_file`] | shared memory by its name |
+//! | [`FdHost`] | the host of all this, also for a [`Flat`](crate::Flat), which has no adapter: see there |
 //!
 //! # What a server or a peer can do
 //!
 //! Nothing here waits: sockets are read without blocking, and so are eventfds, whoever else holds them and whatever
 //! mode they have set. Of what is ready, a bounded part is dealt with in each call of [`Attachment::handle`]. A
-//! server can make the process hold as many descriptors as its limit (`RLIMIT_NOFILE`) permits; at the limit the
-//! connection is given up, the device goes on.
+//! server can make the process hold nearly as many descriptors as its limit (`RLIMIT_NOFILE`) permits; 64 before the limit, or a
+//! quarter of a small one, the connection is given up, so that the rest of the process goes on. The device
+//! goes on, too, and keeps what it has; until it is gone no server of this process can tell of more peers.
 //!
 //! Three things are left. A peer that empties, fills and changes the mode of its own eventfd in a loop can, with luck, do
 //! so between the test for room and the write of one doorbell; the write then waits for that peer. Where this

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the adapters leave to the program: [`Wiring`].
 
-use super::Fd;
+use super::{Fd, Mapping};
 use crate::{Ioeventfd, Level, MsiMessage, Notice};
 
 /// Where a device's interrupts and notices go.
@@ -19,14 +19,31 @@ pub trait Wiring {
     /// limit.
     fn notice(&mut self, notice: Notice);
 
+    /// Is told of the shared memory: `Some` when it comes, so that the hypervisor can map its
+    /// [region](Mapping::region) into the guest, where [`Device::bar_range`](crate::Device::bar_range) says that BAR 2 is;
+    /// `None` before it goes, so that the hypervisor lets go of it first.
+    ///
+    /// It goes by [`Attachment::unplug`](super::Attachment::unplug), and when a server sends a historic device (QEMU 2.3)
+    /// another one, which is told right after.
+    fn memory(&mut self, mapping: Option<&Mapping>) {
+        let _ = mapping;
+    }
+
     /// Is told of the eventfd of an own vector, and says who reads it. With KVM_IRQFD the kernel does: then
     /// [`Wiring::route`] says which message it is to send.
+    ///
+    /// A vector can be given again, with another eventfd in place of the one before, which is of no more use: a server that
+    /// changes the own ID of a historic device (QEMU 2.3), or reports it gone (with the property `ioeventfd`), then
+    /// announces its vectors anew.
+    ///
+    /// Not called for a device without MSI-X: there the counter becomes the Interrupt Status.
     fn take_over(&mut self, vector: u16, event: &Fd) -> Delivery {
         let _ = (vector, event);
         Delivery::Device
     }
 
-    /// Tells that the message of a vector has changed; `None` while it is masked or MSI-X is off.
+    /// Tells the message of a vector: when it has changed, `None` while it is masked or MSI-X is off, and after
+    /// [`Wiring::take_over`] if the vector is live by then. So it can come before its eventfd and again after it.
     fn route(&mut self, vector: u16, message: Option<MsiMessage>) {
         let _ = (vector, message);
     }
@@ -37,7 +54,7 @@ pub trait Wiring {
         let _ = (ioeventfd, event);
     }
 
-    /// Takes back what was offered by [`Wiring::attach_ioeventfd`].
+    /// Takes back what was offered by [`Wiring::attach_ioeventfd`]; `event` is closed after this call.
     fn detach_ioeventfd(&mut self, ioeventfd: Ioeventfd, event: &Fd) {
         let _ = (ioeventfd, event);
     }

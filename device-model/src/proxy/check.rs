@@ -23,6 +23,9 @@ pub const fn check(properties: &Properties) -> Result<(), Unsuitable> {
     if properties.msi && matches!(properties.source, Source::Chardev(_)) {
         return Err(Unsuitable::Msi);
     }
+    if properties.size_bytes == 0 {
+        return Err(Unsuitable::Empty);
+    }
     if properties.size_bytes >= SIZE_LIMIT {
         return Err(Unsuitable::Size {
             size_bytes: properties.size_bytes,
@@ -41,6 +44,8 @@ pub enum Unsuitable {
     Use64,
     /// It has MSI-X.
     Msi,
+    /// It has no memory, as QEMU 2.3 permits.
+    Empty,
     /// It has too much memory.
     Size {
         /// The property `size` in bytes.
@@ -54,6 +59,7 @@ impl fmt::Display for Unsuitable {
             Self::Modern => "only the device ivshmem is lent to qemu; the others qemu has itself",
             Self::Use64 => "x-pci-proxy-dev has no bars of 64 bits; give use64=0",
             Self::Msi => "x-pci-proxy-dev delivers no msi-x; give msi=off",
+            Self::Empty => "a device of size=0 has no memory to share; give size=1M or more",
             Self::Size { size_bytes } => {
                 return write!(
                     f,
@@ -89,5 +95,7 @@ mod tests {
             assert_eq!(check(&properties), expected, "{text}");
         }
         assert_eq!(check(&Properties::plain("m")), Err(Unsuitable::Modern));
+        let empty = Properties::parse(Generation::V2_3, "ivshmem,shm=s,use64=0,size=0").unwrap();
+        assert_eq!(check(&empty), Err(Unsuitable::Empty));
     }
 }

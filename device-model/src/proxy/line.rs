@@ -85,3 +85,44 @@ impl<R: FnMut(Report)> Wiring for Line<R> {
         self.report(Report::Notice(notice));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{eventfd, EventfdFlags};
+
+    use super::*;
+
+    type Reporter = fn(Report);
+
+    /// A line with its two eventfds.
+    fn line() -> (Line<Reporter>, Fd, Fd) {
+        let event = || Fd::new(eventfd(0, EventfdFlags::empty()).unwrap()).unwrap();
+        let (interrupt, resample) = (event(), event());
+        let mut line = Line::new((|_| ()) as Reporter);
+        line.connect(interrupt.clone(), resample.clone());
+        (line, interrupt, resample)
+    }
+
+    #[test]
+    fn a_line_that_is_high_is_asserted_again_at_the_end_of_an_interrupt() {
+        let (mut line, interrupt, resample) = line();
+        line.line(Level::High);
+        assert_eq!(interrupt.take(), Ok(Some(1)));
+        resample.ring();
+        line.resample().unwrap();
+        assert_eq!(interrupt.take(), Ok(Some(1)));
+        line.line(Level::Low);
+        resample.ring();
+        line.resample().unwrap();
+        assert_eq!(interrupt.take(), Ok(None));
+    }
+
+    #[test]
+    fn the_end_of_the_interrupt_before_does_not_count_for_the_next() {
+        let (mut line, interrupt, resample) = line();
+        resample.ring();
+        line.line(Level::High);
+        line.resample().unwrap();
+        assert_eq!(interrupt.take(), Ok(Some(1)));
+    }
+}

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{send, shutdown, SendFlags, Shutdown};
 
-use super::{LinkError, Parser, Reply, Request};
-use crate::adapters::{receive, Incoming};
+use super::{LinkError, Parser, Reply, Request, RequestError};
+use crate::adapters::{receive, Incoming, ReceiveError};
 
 /// More than any message has.
 const BUFFER_LEN: usize = 256;
@@ -17,6 +17,9 @@ const BUFFER_LEN: usize = 256;
 pub(super) struct Link {
     socket: OwnedFd,
     parser: Parser<OwnedFd>,
+    /// Whether descriptors of the current request got lost. Of most requests they would be closed anyway, and one guest
+    /// shall not pay for the descriptors that the server of another has used up.
+    is_lossy: bool,
     /// What is left to send of a reply. QEMU waits for each reply, so there is one at most; until it is gone
     /// nothing is read.
     unsent: Vec<u8>,
@@ -37,6 +40,7 @@ impl Link {
         Self {
             socket,
             parser: Parser::new(),
+            is_lossy: false,
             unsent: Vec::new(),
         }
     }
@@ -49,12 +53,22 @@ impl Link {
         let len = match receive(&self.socket, &mut buffer[..wanted], &mut descriptors)? {
             Incoming::Nothing => return Ok(Received::Nothing),
             Incoming::End => return Ok(Received::End),
-            Incoming::Bytes(len) => len,
+            Incoming::Bytes { len, is_lossy } => {
+                self.is_lossy |= is_lossy;
+                len
+            }
         };
         for descriptor in descriptors {
             self.parser.attach(descriptor)?;
         }
-        let request = self.parser.take(&mut &buffer[..len])?;
+        let request = self.parser.take(&mut &buffer[..len]);
+        let request = request.map_err(|error| match error {
+            RequestError::Descriptors { .. } if self.is_lossy => {
+                LinkError::Receive(ReceiveError::DescriptorsLost)
+            }
+            error => error.into(),
+        })?;
+        self.is_lossy &= request.is_none();
         Ok(request.map_or(Received::Part, Received::Request))
     }
 

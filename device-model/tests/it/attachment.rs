@@ -4,10 +4,11 @@
 use std::os::fd::AsFd;
 
 use ivshmem_device::adapters::{
-    Attachment, Delivery, Fd, MemoryError, OpenError, Protocol, Wiring,
+    Attachment, Delivery, Fd, Mapping, MemoryError, OpenError, Protocol, Wiring,
 };
 use ivshmem_device::{
-    Bar, Descriptor, Generation, Ioeventfd, Level, MsiMessage, Notice, Properties, ServerError,
+    Bar, Descriptor, Generation, Ioeventfd, Level, Memory, MsiMessage, Notice, Properties,
+    ServerError,
 };
 
 use crate::support::{
@@ -21,8 +22,20 @@ pub struct Machine {
     pub levels: Vec<Level>,
     pub notices: Vec<Notice>,
     pub ioeventfds: Vec<(u32, i32)>,
-    pub routes: Vec<(u16, bool)>,
+    /// What was said of memory and vectors, in order.
+    pub told: Vec<Told>,
     pub takes_over: bool,
+}
+
+/// What a wiring is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Memory of so many bytes, or none.
+    Memory(Option<u64>),
+    /// A vector's eventfd.
+    TakeOver(u16),
+    /// A vector's message, by its data.
+    Route(u16, Option<u32>),
 }
 
 impl Wiring for Machine {
@@ -38,7 +51,13 @@ impl Wiring for Machine {
         self.notices.push(notice);
     }
 
-    fn take_over(&mut self, _vector: u16, _event: &Fd) -> Delivery {
+    fn memory(&mut self, mapping: Option<&Mapping>) {
+        let len = mapping.map(Memory::len_bytes);
+        self.told.push(Told::Memory(len));
+    }
+
+    fn take_over(&mut self, vector: u16, _event: &Fd) -> Delivery {
+        self.told.push(Told::TakeOver(vector));
         if self.takes_over {
             Delivery::Program
         } else {
@@ -47,7 +66,8 @@ impl Wiring for Machine {
     }
 
     fn route(&mut self, vector: u16, message: Option<MsiMessage>) {
-        self.routes.push((vector, message.is_some()));
+        let data = message.map(|message| message.data);
+        self.told.push(Told::Route(vector, data));
     }
 
     fn attach_ioeventfd(&mut self, ioeventfd: Ioeventfd, event: &Fd) {
@@ -88,7 +108,7 @@ fn position(attachment: &mut Attachment<Machine>) -> u32 {
 }
 
 /// Programs and unmasks vector 0, and turns MSI-X on.
-fn enable_msix(attachment: &mut Attachment<Machine>) {
+pub fn enable_msix(attachment: &mut Attachment<Machine>) {
     for (offset, word) in [(0, 0xfee0_0000_u32), (4, 0), (8, 0x41), (12, 0)] {
         attachment.write_bar(Bar::Msix, offset, &word.to_le_bytes());
     }
@@ -163,7 +183,7 @@ fn kvm_gets_its_short_cuts() {
         .collect();
     assert_eq!(offered, [0x1_0000, 0x2_0000, 0x2_0001]);
     enable_msix(&mut device);
-    assert!(device.wiring().routes.contains(&(0, true)));
+    assert!(device.wiring().told.contains(&Told::Route(0, Some(0x41))));
     ring(&own, 1);
     settle(&mut device);
     assert_eq!(counter(&own), 1, "left to the program");

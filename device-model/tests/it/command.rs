@@ -19,12 +19,16 @@ fn command() -> Command {
 }
 
 /// A running command, killed at the end of the test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Running {
     /// Lends the devices of `texts` to as many QEMUs.
     fn start(texts: &[String], more: &[&str]) -> (Self, Vec<Qemu>) {
-        let mut command = command();
+        Self::start_by(command(), texts, more)
+    }
+
+    /// The same by a command line that begins otherwise.
+    pub fn start_by(mut command: Command, texts: &[String], more: &[&str]) -> (Self, Vec<Qemu>) {
         let (mut qemus, mut sockets) = (Vec::new(), Vec::new());
         for text in texts {
             let (qemu, socket) = Qemu::pair();
@@ -37,7 +41,7 @@ impl Running {
         (Self(command.preserved_fds(sockets).spawn().unwrap()), qemus)
     }
 
-    fn lines(&mut self) -> impl Iterator<Item = String> {
+    pub fn lines(&mut self) -> impl Iterator<Item = String> {
         let stderr = self.0.stderr.take().expect("taken once");
         BufReader::new(stderr).lines().map(Result::unwrap)
     }
@@ -46,7 +50,7 @@ impl Running {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         wait_for("the end of the command", || self.0.try_wait().unwrap())
     }
 
@@ -65,11 +69,13 @@ impl Drop for Running {
     }
 }
 
-fn device(server: &Server) -> String {
+/// Returns the text of a device of that server.
+pub fn device(server: &Server) -> String {
     format!("ivshmem,chardev={},size=1M", server.path().display())
 }
 
-fn connected(server: &Server, id: u16) -> Client {
+/// Returns the connection of a device that has got its memory.
+pub fn connected(server: &Server, id: u16) -> Client {
     let client = server.accept();
     client.greet(id, memory(SIZE));
     client
@@ -116,6 +122,21 @@ fn every_wrong_input_is_one_line() {
             "only the device ivshmem",
         ),
         (&["--device", "ivshmem,shm=/a/b", "--", "true"], "/a/b"),
+        (
+            &["--device", "ivshmem,shm=/a\nb\u{1b}/c", "--", "true"],
+            "/a\\nb\\u{1b}/c",
+        ),
+        (
+            &[
+                "--device",
+                "ivshmem,shm=/a,size=0",
+                "--generation",
+                "2.3",
+                "--",
+                "true",
+            ],
+            "give size=1M or more",
+        ),
         (
             &["--device", absent, "--generation", "7.2", "--", "true"],
             "2.3, 2.5",
@@ -166,7 +187,7 @@ fn several_devices_are_each_on_its_own() {
         "{line}"
     );
     // Although the descriptor that the command inherited is still open.
-    assert_eq!(qemus[0].0.read(&mut [0]).unwrap(), 0, "QEMU does not wait");
+    assert!(qemus[0].is_closed(), "QEMU does not wait");
     drop(qemus.remove(1));
     clients[2].send(1, Some(rustix::pipe::pipe().unwrap().0.as_fd()));
     let line = stderr.next().unwrap();
@@ -203,11 +224,7 @@ fn signals_end_it_cleanly() {
         running.signal(signal);
         assert_eq!(running.wait().code(), Some(0));
         assert!(client.is_closed());
-        assert_eq!(
-            qemus[0].0.read(&mut [0]).unwrap_or(0),
-            0,
-            "QEMU does not wait"
-        );
+        assert!(qemus[0].is_closed(), "QEMU does not wait");
     }
 }
 

@@ -3,7 +3,10 @@
 
 mod attachment;
 mod command;
+mod flat;
 mod hostile;
+mod limits;
 mod parser;
 mod remote;
 mod support;
+mod wiring;

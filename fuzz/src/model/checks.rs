@@ -65,6 +65,7 @@ fn always(machine: &mut Machine, image: &Image) {
     let mut pending = 0;
     for vector in 0..image.vectors() {
         let route = image.route(vector);
+        assert_eq!(machine.host.owed, None, "a route was not told");
         let told = machine.host.routes.get(&vector).copied();
         assert_eq!(route, told, "the route of {vector}");
         let waits = image.is_pending(vector);

@@ -35,7 +35,7 @@ pub const MODEL_REGISTERS: [(&str, [usize; 6], bool); 9] = [
 ];
 
 /// As above.
-pub const MODEL_SERVER: [(&str, [usize; 6], bool); 16] = [
+pub const MODEL_SERVER: [(&str, [usize; 6], bool); 17] = [
     ("all-at-once", [4, 0, 0, 0, 1, 1], true),
     ("byte-by-byte", [32, 0, 0, 0, 1, 0], true),
     ("flat", [13, 0, 2, 1, 1, 2], true),
@@ -53,6 +53,7 @@ pub const MODEL_SERVER: [(&str, [usize; 6], bool); 16] = [
     ("memory-of-no-size", [3, 0, 0, 0, 0, 0], false),
     ("memory-refused", [3, 0, 0, 0, 0, 0], false),
     ("own-id-too-large", [2, 0, 0, 0, 0, 0], false),
+    ("route-before-its-vector", [10, 0, 0, 0, 2, 0], true),
     ("vectors-refused", [7, 0, 0, 0, 1, 1], true),
     ("wrong-messages", [15, 0, 0, 0, 0, 8], true),
     ("wrong-version", [1, 0, 0, 0, 0, 0], false),

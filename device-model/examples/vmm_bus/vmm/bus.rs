@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ivshmem_device::adapters::{Attachment, Protocol};
-use ivshmem_device::{Generation, Properties};
+use ivshmem_device::{Bar, Generation, Properties};
 
 use super::kvm::Vm;
 use super::server::Server;
@@ -15,9 +15,10 @@ use super::wires::Wires;
 /// Devices on the bus, and vectors of each.
 pub const DEVICES: usize = 2;
 pub const VECTORS: u16 = 2;
-/// Where the guest puts BAR 0, the registers, and BAR 1, MSI-X, of each device.
+/// Where the guest puts BAR 0, the registers, BAR 1, MSI-X, and BAR 2, the shared memory, of each device.
 const REGISTERS: [u64; DEVICES] = [0xd_0000, 0xd_1000];
 const MSIX: [u64; DEVICES] = [0xd_4000, 0xd_8000];
+pub const MEMORY: [u64; DEVICES] = [0x10_0000, 0x20_0000];
 /// Where the guest rings by device 0.
 pub const DOORBELL: u64 = REGISTERS[0] + 0x0c;
 /// Where a message of x86 goes to, CPU 0, and the interrupt that vector 0 of each device raises there.
@@ -41,7 +42,7 @@ impl Bus {
         let (server, connections) = Server::start(DEVICES, VECTORS)?;
         let mut devices = Vec::new();
         for (slot, connection) in connections.into_iter().enumerate() {
-            let wires = Wires::new(vm.clone(), slot as u32 * u32::from(VECTORS));
+            let wires = Wires::new(vm.clone(), slot as u32);
             let connection = connection.into();
             devices.push(Attachment::connect(
                 &properties,
@@ -68,6 +69,7 @@ impl Bus {
         for slot in 0..self.devices.len() {
             self.write_config(slot, 0x10, &(REGISTERS[slot] as u32).to_le_bytes());
             self.write_config(slot, 0x14, &(MSIX[slot] as u32).to_le_bytes());
+            self.write_config(slot, 0x18, &MEMORY[slot].to_le_bytes());
             // Memory and bus master.
             self.write_config(slot, 0x04, &[0x06, 0]);
             for vector in 0..u64::from(VECTORS) {
@@ -88,17 +90,27 @@ impl Bus {
         }
     }
 
-    /// Writes configuration space, which may move BARs.
+    /// Writes configuration space.
     fn write_config(&mut self, slot: usize, offset: u16, bytes: &[u8]) {
+        self.devices[slot].write_config(offset, bytes);
+        self.follow_bars(slot);
+    }
+
+    /// Resets the machine.
+    pub fn reset(&mut self) {
+        for slot in 0..self.devices.len() {
+            self.devices[slot].reset();
+            self.follow_bars(slot);
+        }
+    }
+
+    /// Lets the short cuts of a device, which are at addresses, follow its BARs. A configuration write, a reset and a load may
+    /// have moved them.
+    fn follow_bars(&mut self, slot: usize) {
         let device = &mut self.devices[slot];
-        device.write_config(offset, bytes);
-        // An ioeventfd is at an address, so it has to follow BAR 0. (A VMM also maps BAR 2, `device.memory()`, into the
-        // guest where BAR 2 is now, so that accesses of shared memory are not trapped.)
-        let mut low = [0; 4];
-        device.read_config(0x10, &mut low);
-        let address = u64::from(u32::from_le_bytes(low) & !0xf);
-        let is_decoded = device.device().decode(address).is_some();
-        device.wiring_mut().move_to(is_decoded.then_some(address));
+        let at = |bar| device.device().bar_range(bar).map(|range| range.start);
+        let (registers, memory) = (at(Bar::Registers), at(Bar::Memory));
+        device.wiring_mut().move_to(registers, memory);
     }
 
     /// Reads memory of the bus; all ones where nobody is.
@@ -134,5 +146,14 @@ impl Bus {
             std::thread::yield_now();
         }
         Ok(())
+    }
+}
+
+impl Drop for Bus {
+    /// Takes the devices out of the machine, which may live on.
+    fn drop(&mut self) {
+        for device in self.devices.drain(..) {
+            device.unplug();
+        }
     }
 }

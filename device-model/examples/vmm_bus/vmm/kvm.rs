@@ -69,6 +69,33 @@ impl Vm {
         })
     }
 
+    /// Puts `len` bytes that this process has at `ours` at `address` of the guest, in place of what this slot has there.
+    ///
+    /// # Safety
+    ///
+    /// Until [`Vm::unmap`], the bytes stay mapped, and this process has no reference to them.
+    pub unsafe fn map(&self, slot: u32, address: u64, ours: u64, len: u64) {
+        let region = kvm_userspace_memory_region {
+            slot: slot + 1,
+            guest_phys_addr: address,
+            memory_size: len,
+            userspace_addr: ours,
+            flags: 0,
+        };
+        // SAFETY: by the caller.
+        report(unsafe { self.vm.set_user_memory_region(region) });
+    }
+
+    /// Takes back what [`Vm::map`] did.
+    pub fn unmap(&self, slot: u32) {
+        let nothing = kvm_userspace_memory_region {
+            slot: slot + 1,
+            ..Default::default()
+        };
+        // SAFETY: no bytes are given to the guest.
+        report(unsafe { self.vm.set_user_memory_region(nothing) });
+    }
+
     /// Lets KVM ring `event` by a write of these 32 bits to this address.
     pub fn add_ioeventfd(&self, address: u64, value: u32, event: &Fd) {
         let address = IoEventAddress::Mmio(address);
@@ -105,10 +132,10 @@ impl Vm {
         }
     }
 
-    /// Runs a guest that writes `value` to `address`, below 1 MiB. Returns how often that was trapped.
+    /// Runs a guest that writes `value` to `address`, up to 1 MiB. Returns how often that was trapped.
     pub fn run_guest(&self, address: u32, value: u32) -> Result<usize, Box<dyn Error>> {
-        let segment = (address >> 4) as u16 & 0xf000;
-        let offset = address as u16;
+        let segment = (address >> 4).min(0xffff) as u16;
+        let offset = (address - (u32::from(segment) << 4)) as u16;
         // In real mode: mov ax, segment; mov ds, ax; mov eax, value; mov [offset], eax; out DONE, al.
         let mut code = vec![0xb8];
         code.extend(segment.to_le_bytes());

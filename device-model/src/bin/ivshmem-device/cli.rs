@@ -42,7 +42,7 @@ it can share to be quiet. For example, with a server of today:
       -M pc,memory-backend=ram ...
 
 COMMAND gets -device x-pci-proxy-dev,fd=N appended for each device. To place the
-devices yourself, write {} for each number in turn:
+devices yourself, write fd={} for each in turn:
   ... -device x-pci-proxy-dev,fd={},addr=5
 With --fd there is no COMMAND: the n-th --fd is for the n-th --device, and is the
 other end of what a QEMU has as fd=N, or got by QMP getfd.

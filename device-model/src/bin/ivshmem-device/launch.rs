@@ -11,8 +11,9 @@ use std::process::{Child, Command, ExitStatus};
 use command_fds::CommandFdExt;
 use rustix::process::{kill_process, pidfd_open, Pid, PidfdFlags, Signal};
 
-/// What stands for the number of a descriptor in an argument.
-const PLACE: &[u8] = b"{}";
+/// What stands for a descriptor in an argument, and how much of it stays.
+const PLACE: &[u8] = b"fd={}";
+const KEPT: usize = 3;
 
 /// A running QEMU.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ fn place(arguments: &[OsString], numbers: &[i32]) -> Result<Vec<OsString>, Strin
     }
     if places != numbers.len() {
         return Err(format!(
-            "{places} arguments of the command have a place {{}} for a descriptor, and there are {} devices",
+            "{places} arguments of the command have a place fd={{}} for a descriptor, and there are {} devices",
             numbers.len()
         ));
     }
@@ -127,7 +128,7 @@ fn place(arguments: &[OsString], numbers: &[i32]) -> Result<Vec<OsString>, Strin
 fn find(argument: &OsStr) -> Option<(&[u8], &[u8])> {
     let bytes = argument.as_bytes();
     let at = bytes.windows(PLACE.len()).position(|part| part == PLACE)?;
-    Some((bytes.get(..at)?, bytes.get(at + PLACE.len()..)?))
+    Some((bytes.get(..at + KEPT)?, bytes.get(at + PLACE.len()..)?))
 }
 
 #[cfg(test)]
@@ -145,8 +146,10 @@ mod tests {
 
     #[test]
     fn devices_are_appended() {
-        let expected = "-M pc -device x-pci-proxy-dev,fd=5 -device x-pci-proxy-dev,fd=7";
-        assert_eq!(placed(&["-M", "pc"], &[5, 7]).unwrap().join(" "), expected);
+        // Braces of other meanings are left alone.
+        let expected = "-append {} -device x-pci-proxy-dev,fd=5 -device x-pci-proxy-dev,fd=7";
+        let arguments = ["-append", "{}"];
+        assert_eq!(placed(&arguments, &[5, 7]).unwrap().join(" "), expected);
     }
 
     #[test]

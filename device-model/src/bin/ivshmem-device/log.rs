@@ -11,7 +11,21 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Writes one line to stderr; a log that cannot be written must not end the command.
 pub(crate) fn line(text: impl Display) {
+    let text = printable(&text.to_string());
     let _ = writeln!(std::io::stderr(), "ivshmem-device: {text}");
+}
+
+/// Escapes what would end the line or do something to a terminal: names and arguments are repeated as they came.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            // Harmless, though escaped in a string.
+            '\'' | '"' | '\\' => printable.push(letter),
+            _ => printable.extend(letter.escape_debug()),
+        }
+    }
+    printable
 }
 
 /// A log of what others can cause at any rate they like.
@@ -75,6 +89,13 @@ impl Limited {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_line() {
+        let text = "--device it's \"a\\b\"\n\u{1b}[2J\r\u{2028}\u{e4}";
+        let expected = "--device it's \"a\\b\"\\n\\u{1b}[2J\\r\\u{2028}\u{e4}";
+        assert_eq!(printable(text), expected);
+    }
 
     #[test]
     fn a_storm_of_lines_is_cut_short() {

@@ -10,6 +10,7 @@ use ivshmem_device::proxy::{Remote, Report, Status};
 use ivshmem_device::{Notice, Properties};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::process::{getrlimit, setrlimit, Resource};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
@@ -77,7 +78,17 @@ pub(crate) fn run(arguments: ProxyArguments) -> Result<u8, String> {
     } else {
         Some(Qemu::start(&arguments.command, theirs)?)
     };
+    // After COMMAND, which keeps the limit that it was given.
+    raise_descriptor_limit()?;
     serve(lent, qemu, signals, verbosity)
+}
+
+/// Raises the soft limit of open descriptors to the hard one: servers send one for each vector of each peer.
+fn raise_descriptor_limit() -> Result<(), String> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)
+        .map_err(|error| format!("cannot raise the limit of open descriptors: {error}"))
 }
 
 /// Returns the inherited sockets, one for each device.

@@ -68,18 +68,34 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Returns whether a read says that the other end is closed. That nothing has come in time says nothing.
+pub fn is_end(read: std::io::Result<usize>) -> bool {
+    match read {
+        Ok(len) => len == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
 /// Sends bytes with descriptors beside the first of them.
 pub fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    assert_eq!(try_send(socket, bytes, descriptors), Ok(bytes.len()));
+}
+
+/// Sends bytes with descriptors, unless the other end is closed.
+pub fn try_send(
+    socket: &UnixStream,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> rustix::io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(32))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
         assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
     }
-    let sent = sendmsg(
+    sendmsg(
         socket,
         &[IoSlice::new(bytes)],
         &mut control,
         SendFlags::NOSIGNAL,
-    );
-    assert_eq!(sent, Ok(bytes.len()));
+    )
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use super::{event, send, LIMIT};
+use super::{event, is_end, send, LIMIT};
 
 /// QEMU's end of the socket.
 pub struct Qemu(pub UnixStream);
@@ -52,6 +52,11 @@ impl Qemu {
         let mut payload = vec![0; len as usize];
         self.0.read_exact(&mut payload).unwrap();
         payload
+    }
+
+    /// Returns whether the device closes the connection within the time limit.
+    pub fn is_closed(&mut self) -> bool {
+        is_end(self.0.read(&mut [0]))
     }
 
     /// Announces the guest's memory.

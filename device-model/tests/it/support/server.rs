@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-use super::{is_readable, send, LIMIT};
+use super::{is_end, is_readable, send, LIMIT};
 
 /// A listening socket in a folder of its own.
 pub struct Server {
@@ -50,6 +50,6 @@ impl Client {
 
     /// Returns whether the device closes the connection within the time limit.
     pub fn is_closed(&mut self) -> bool {
-        is_readable(&self.0, LIMIT) && matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
+        is_readable(&self.0, LIMIT) && is_end(self.0.read(&mut [0]))
     }
 }
