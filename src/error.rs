@@ -6,15 +6,23 @@
 use std::error::Error;
 use std::fmt::{Debug, Display};
 
+use crate::channel::{Broken, ConnectError, Evicted, JoinError, OpenError, RecvError, SendError};
 use crate::pci::{BarError, CapabilityError, EnumerateError, MsixError, ProbeError};
 use crate::{AccessError, AttachError, DeviceError, VectorError};
 
 impl Error for AccessError {}
 impl Error for BarError {}
+impl Error for Broken {}
 impl Error for CapabilityError {}
+impl Error for ConnectError {}
 impl Error for DeviceError {}
 impl Error for EnumerateError {}
+impl Error for Evicted {}
+impl Error for JoinError {}
 impl Error for MsixError {}
+impl Error for OpenError {}
 impl Error for ProbeError {}
+impl Error for RecvError {}
+impl Error for SendError {}
 impl Error for VectorError {}
 impl<E: Debug + Display> Error for AttachError<E> {}

@@ -42,13 +42,15 @@
 //!   tested on a model of the device, in process and lent to QEMU. `ivshmem-flat` (QEMU 10.0) is tested on the model alone.
 //! - PCI by port 0xcf8 or ECAM, behind any bridges, with BARs from firmware or from [`pci::assign()`].
 //! - The driver neither allocates interrupt vectors nor registers handlers: kernels differ too much.
-//! - Nothing is built on top of the memory yet: what the bytes mean is up to the peers.
+//! - What the bytes of the memory mean is up to the peers; [`channel`] is a way to agree on it, without forms for `async`
+//!   and for byte streams yet.
 //! - Run on x86-64 only; nothing but `pci::PortCam` and the choice of a copy routine is specific to it.
 //!
 //! # Layers
 //!
 //! | layer | modules | enter here if |
 //! | --- | --- | --- |
+//! | 3 channel | [`channel`] | you have shared memory: of a guest's device, or mapped by a host process |
 //! | 2 device | [`Ivshmem`], [`registers`], [`memory`], [`interrupt`] | your kernel enumerates PCI and maps BARs itself: build [`Parts`] |
 //! | 1 PCI | [`pci`], [`attach()`] | it does not: implement [`Platform`] and call [`attach()`] |
 //! | 0 MMIO | [`mmio`] | registers are not reached by plain loads and stores: implement [`Registers`] |
@@ -78,6 +80,7 @@
 extern crate std;
 
 mod attach;
+pub mod channel;
 mod device;
 #[cfg(feature = "std")]
 mod error;

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The two members of a connection, as one half of it sees them: [`Link`].
+
+use super::error::Broken;
+use crate::channel::doorbell::Doorbell;
+use crate::channel::name::Identity;
+use crate::channel::region::Region;
+use crate::channel::ring::RingError;
+use crate::channel::slot::{Slot, State};
+use crate::{PeerId, SharedMemory, VectorIndex};
+
+/// A slot and what it says as long as its member is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder<'m> {
+    pub(super) slot: Slot<SharedMemory<'m>>,
+    pub(super) state: State,
+}
+
+impl Holder<'_> {
+    #[inline]
+    fn is_there(&self) -> bool {
+        self.slot.is(self.state)
+    }
+}
+
+/// Who is connected, how the peer is woken, and whether that is still so.
+#[derive(Clone, Debug)]
+pub(super) struct Link<'m, D> {
+    region: Region<'m>,
+    own: Holder<'m>,
+    peer: Holder<'m>,
+    /// What to ring, if the peer listens.
+    bell: Option<(PeerId, VectorIndex)>,
+    /// Whether the peer can ring this member.
+    is_rung: bool,
+    doorbell: D,
+    broken: Option<Broken>,
+}
+
+impl<'m, D: Doorbell> Link<'m, D> {
+    /// Links the member in slot `index`, which is `own`, to `peer`, as they have introduced themselves.
+    pub(super) fn new(
+        region: Region<'m>,
+        (index, own, own_identity): (u16, Holder<'m>, &Identity),
+        (peer, peer_identity): (Holder<'m>, &Identity),
+        doorbell: D,
+    ) -> Self {
+        // Spread over what the peer has, so that it can tell its peers apart if it has one for each.
+        let vector = index.checked_rem(peer_identity.vectors);
+        let bell = peer_identity.device.zip(vector);
+        Self {
+            region,
+            own,
+            peer,
+            bell: bell.map(|(device, vector)| (PeerId(device), VectorIndex(vector))),
+            // Whoever has no device can neither be rung nor ring.
+            is_rung: own_identity.vectors > 0
+                && own_identity.device.is_some()
+                && peer_identity.device.is_some(),
+            doorbell,
+            broken: None,
+        }
+    }
+
+    /// Returns whether the peer can ring this member.
+    pub(super) const fn is_rung(&self) -> bool {
+        self.is_rung
+    }
+
+    /// Rings if asked for, and if the peer listens.
+    #[inline]
+    pub(super) fn ring_if(&self, asked: bool) {
+        if asked {
+            self.ring();
+        }
+    }
+
+    #[cold]
+    fn ring(&self) {
+        if let Some((peer, vector)) = self.bell {
+            self.doorbell.ring(peer, vector);
+        }
+    }
+
+    /// Checks, before anything is written to a ring, that this is still its connection. `is_current` says whether it
+    /// still has the session that this half has begun; it has not when the peer's next incarnation was connected to.
+    #[inline]
+    pub(super) fn check(&mut self, is_current: bool) -> Result<(), Broken> {
+        // A new geometry leaves the slot's word as it is, so that is looked at too.
+        if is_current && self.broken.is_none() && self.own.is_there() && self.region.is_current() {
+            Ok(())
+        } else {
+            Err(self.give_up())
+        }
+    }
+
+    /// Returns whether the peer is what it was.
+    #[inline]
+    pub(super) fn is_peer_there(&self) -> bool {
+        self.peer.is_there()
+    }
+
+    /// Returns an error if the peer is not what it was.
+    #[inline]
+    pub(super) fn check_peer(&mut self) -> Result<(), Broken> {
+        if self.is_peer_there() {
+            Ok(())
+        } else {
+            Err(self.give_up())
+        }
+    }
+
+    /// Breaks the connection for what its ring has found.
+    pub(super) fn fail(&mut self, error: RingError) -> Broken {
+        match error {
+            RingError::Restarted => self.give_up(),
+            RingError::Corrupt => *self.broken.insert(Broken::Corrupt),
+        }
+    }
+
+    /// Breaks the connection, for the reason that the slots tell.
+    #[cold]
+    pub(super) fn give_up(&mut self) -> Broken {
+        if let Some(broken) = self.broken {
+            return broken;
+        }
+        let (state, _) = self.peer.slot.look();
+        let broken = if !self.own.is_there() || !self.region.is_current() {
+            Broken::Evicted
+        } else if state.incarnation != self.peer.state.incarnation {
+            Broken::PeerRestarted
+        } else if state != self.peer.state {
+            Broken::PeerGone
+        } else {
+            // Both are what they were, so nobody had a reason to change a session.
+            Broken::Corrupt
+        };
+        *self.broken.insert(broken)
+    }
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A connection between two members: [`Endpoint`] and its halves, [`Sender`] and [`Receiver`].
+//!
+//! # Waiting
+//!
+//! Nothing here waits. Whoever has found no message, or no room, *arms* and then does as it is told:
+//!
+//! ```text
+//! loop {
+//!     if let Some(len) = receiver.try_recv(&mut buffer)? { ... }
+//!     else {
+//!         match receiver.arm()? {
+//!             Wait::Ready => {}                // something has come meanwhile
+//!             Wait::UntilRung => sleep(),      // the interrupt will come
+//!             Wait::Briefly => sleep_for(1 ms) // it may come
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! An executor does the same: it registers its waker with the interrupt, arms, and looks again. Whoever does not arm for
+//! a while counts as polling: the peer then neither rings nor pays for looking whether it should.
+//!
+//! # When it ends
+//!
+//! Any of the errors in [`Broken`] ends a half for good. That a peer has died without a word is told by the events of
+//! [`Member::poll_event`](super::Member::poll_event), since only they know of time; until another takes its slot, a
+//! connection to it is just silent.
+
+mod error;
+mod frame;
+mod grant;
+mod link;
+mod message;
+mod receiver;
+mod sender;
+
+pub use error::{Broken, ConnectError, RecvError, SendError};
+pub use frame::Frame;
+pub use grant::Grant;
+pub use message::Progress;
+pub use receiver::Receiver;
+pub use sender::Sender;
+
+use super::doorbell::Doorbell;
+use super::member::Member;
+use super::ring::{Consumer, Place, Producer, Session};
+use super::slot::Phase;
+use super::watch::SlotIndex;
+use crate::SharedMemory;
+use link::{Holder, Link};
+
+/// After so many looks, or messages, without arming a half counts as polling. Somebody who sleeps makes fewer between two
+/// naps, and is sure to be rung.
+const PATIENCE: u32 = 32;
+
+/// How long to wait, after arming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// Not at all: try again.
+    Ready,
+    /// Until the interrupt comes.
+    UntilRung,
+    /// Until the interrupt comes, but for a limited time, say a millisecond: it may not come. So it is where one of the
+    /// two has no doorbell, and for a moment when one begins to sleep that was polling.
+    Briefly,
+}
+
+/// A connection to one incarnation of a peer.
+#[derive(Debug)]
+pub struct Endpoint<'m, D> {
+    sender: Sender<'m, D>,
+    receiver: Receiver<'m, D>,
+}
+
+impl<'m> Member<'m> {
+    /// Connects to the member in `slot`. The other side does the same, sooner or later: what is sent before waits in the
+    /// ring.
+    ///
+    /// There is one connection for each incarnation of a peer, since the positions in the rings count on from its start to
+    /// its end: keep the endpoint until it is [`Broken`]. When the peer has restarted, stop using the old endpoint's
+    /// halves, on whatever CPU they are, and connect again.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectError::NoPeer`]: the slot is the own one, or the region does not have it.
+    /// - [`ConnectError::NobodyThere`]: no member is there.
+    /// - [`ConnectError::AlreadyConnected`]: this incarnation has been connected to before.
+    /// - [`ConnectError::Evicted`]: this member has lost its slot.
+    pub fn connect<D: Doorbell + Clone>(
+        &mut self,
+        slot: SlotIndex,
+        doorbell: D,
+    ) -> Result<Endpoint<'m, D>, ConnectError> {
+        let region = self.region;
+        let nobody = ConnectError::NobodyThere { slot };
+        if slot.0 == self.seat.slot || slot.0 >= region.slots() {
+            return Err(ConnectError::NoPeer { slot });
+        }
+        let own = Holder {
+            slot: region.slot(self.seat.slot),
+            state: self.seat.state,
+        };
+        let own_identity = own.slot.identity(own.state).ok_or(ConnectError::Evicted)?;
+        if !region.is_current() {
+            return Err(ConnectError::Evicted);
+        }
+        let peer = region.slot(slot.0);
+        let (state, _) = peer.look();
+        if state.phase != Phase::Member {
+            return Err(nobody);
+        }
+        let peer_identity = peer.identity(state).ok_or(nobody)?;
+        let peer = Holder { slot: peer, state };
+
+        let outward = self.ring(self.seat.slot, slot.0).ok_or(nobody)?;
+        let inward = self.ring(slot.0, self.seat.slot).ok_or(nobody)?;
+        let incarnation = state.incarnation;
+        let connected = self.connected.get_mut(usize::from(slot.0)).ok_or(nobody)?;
+        if *connected == incarnation {
+            return Err(ConnectError::AlreadyConnected { slot, incarnation });
+        }
+        *connected = incarnation;
+
+        let place = Place::new(region.geometry.ring_log2);
+        let there = Session::new(own.state.incarnation, incarnation);
+        let back = Session::new(incarnation, own.state.incarnation);
+        let link = Link::new(
+            region,
+            (self.seat.slot, own, &own_identity),
+            (peer, &peer_identity),
+            doorbell,
+        );
+        let producer = Producer::begin(outward, place, there);
+        let consumer = Consumer::begin(inward, place, back);
+        Ok(Endpoint {
+            sender: Sender::new(producer, link.clone()),
+            receiver: Receiver::new(consumer, link),
+        })
+    }
+
+    /// Returns the memory of the ring from one slot to another.
+    fn ring(&self, from: u16, to: u16) -> Option<SharedMemory<'m>> {
+        let geometry = self.region.geometry;
+        let offset = geometry.ring(from, to);
+        self.region.memory.region(offset, geometry.ring_len()).ok()
+    }
+}
+
+impl<'m, D> Endpoint<'m, D> {
+    /// Returns the half that sends.
+    pub fn sender(&mut self) -> &mut Sender<'m, D> {
+        &mut self.sender
+    }
+
+    /// Returns the half that receives.
+    pub fn receiver(&mut self) -> &mut Receiver<'m, D> {
+        &mut self.receiver
+    }
+
+    /// Returns both halves, which may live on two CPUs.
+    #[must_use]
+    pub fn split(self) -> (Sender<'m, D>, Receiver<'m, D>) {
+        (self.sender, self.receiver)
+    }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The half of a connection that receives: [`Receiver`].
+
+use core::sync::atomic::{fence, Ordering};
+
+use super::error::{Broken, RecvError};
+use super::frame::Frame;
+use super::link::Link;
+use super::{Wait, PATIENCE};
+use crate::channel::doorbell::Doorbell;
+use crate::channel::ring::{Consumer, Peeked, RingError};
+use crate::channel::words::Words;
+use crate::SharedMemory;
+
+/// How many frames one call passes at most, whatever the peer sends.
+pub(super) const FRAMES_PER_CALL: usize = 1024;
+
+/// The receiving half of an [`Endpoint`](super::Endpoint).
+#[derive(Debug)]
+pub struct Receiver<'m, D> {
+    consumer: Consumer<SharedMemory<'m>>,
+    link: Link<'m, D>,
+    /// How many more looks are made before the wish to be rung is withdrawn; 0 if it is.
+    patience: u32,
+    /// How many messages have ended.
+    pub(super) message: u64,
+    /// How many bytes of the next have been passed.
+    pub(super) passed: usize,
+    /// Whether a fragment of the next has been passed.
+    pub(super) is_inside: bool,
+}
+
+impl<'m, D: Doorbell> Receiver<'m, D> {
+    pub(super) const fn new(consumer: Consumer<SharedMemory<'m>>, link: Link<'m, D>) -> Self {
+        Self {
+            consumer,
+            link,
+            patience: PATIENCE,
+            message: 0,
+            passed: 0,
+            is_inside: false,
+        }
+    }
+
+    /// Receives a message of one frame into the start of `target`, and returns its length; nothing if none is there.
+    ///
+    /// The rest of a message of which a part was received is dropped.
+    ///
+    /// # Errors
+    ///
+    /// - [`RecvError::TooLong`]: it is longer than `target`. It is still there.
+    /// - [`RecvError::Fragmented`]: it comes in fragments; see [`Receiver::poll_recv`]. It is still there.
+    /// - [`RecvError::Broken`]: the connection has come to its end. What was sent before the peer left is received first.
+    #[inline]
+    pub fn try_recv(&mut self, target: &mut [u8]) -> Result<Option<usize>, RecvError> {
+        let Some(peeked) = self.next_message()? else {
+            return Ok(None);
+        };
+        if peeked.more {
+            return Err(RecvError::Fragmented);
+        }
+        self.copy_out(&peeked, target)?;
+        self.pass(peeked);
+        Ok(Some(peeked.len))
+    }
+
+    /// Returns the next frame in place; nothing if none is there. It stays until it is [released](Frame::release).
+    ///
+    /// # Errors
+    ///
+    /// - [`Broken`]: the connection has come to its end. What was sent before the peer left is received first.
+    #[inline]
+    pub fn peek(&mut self) -> Result<Option<Frame<'_, 'm, D>>, Broken> {
+        let Some(peeked) = self.next()? else {
+            return Ok(None);
+        };
+        let payload = self.consumer.words().region(peeked.payload, peeked.len);
+        match payload {
+            Ok(memory) => Ok(Some(Frame::new(self, peeked, memory))),
+            Err(_) => Err(self.link.fail(RingError::Corrupt)),
+        }
+    }
+
+    /// Asks to be woken when there is something, and says how long to wait before the next try.
+    ///
+    /// A peer that leaves or dies does not ring: wake up for
+    /// [`Member::poll_event`](crate::channel::Member::poll_event) too, which is needed several times within the limit anyway.
+    ///
+    /// # Errors
+    ///
+    /// - [`Broken`]: the connection has come to its end.
+    pub fn arm(&mut self) -> Result<Wait, Broken> {
+        self.check()?;
+        let wait = if self.link.is_rung() {
+            self.patience = PATIENCE;
+            self.consumer.arm().into()
+        } else {
+            self.consumer.poll();
+            Wait::Briefly
+        };
+        Ok(if self.look()?.is_some() {
+            Wait::Ready
+        } else {
+            wait
+        })
+    }
+
+    /// Returns the first frame of the next message.
+    #[inline]
+    pub(super) fn next_message(&mut self) -> Result<Option<Peeked>, Broken> {
+        for _ in 0..FRAMES_PER_CALL {
+            match self.next()? {
+                Some(peeked) if self.is_inside => self.pass(peeked),
+                next => return Ok(next),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the next frame of a message.
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<Peeked>, Broken> {
+        self.check()?;
+        if self.patience > 0 {
+            self.patience -= 1;
+            if self.patience == 0 {
+                self.consumer.poll();
+            }
+        }
+        match self.look()? {
+            Some(peeked) if peeked.len == 0 => self.examine_empty(peeked),
+            next => Ok(next),
+        }
+    }
+
+    /// Treats a frame without payload: the end of a message that was given up, or an empty message.
+    #[cold]
+    fn examine_empty(&mut self, peeked: Peeked) -> Result<Option<Peeked>, Broken> {
+        if peeked.more {
+            // Nobody sends these, and they could go on for ever.
+            return Err(self.link.fail(RingError::Corrupt));
+        }
+        if !self.is_inside {
+            return Ok(Some(peeked));
+        }
+        self.pass(peeked);
+        match self.look()? {
+            Some(peeked) if peeked.len == 0 && peeked.more => {
+                Err(self.link.fail(RingError::Corrupt))
+            }
+            next => Ok(next),
+        }
+    }
+
+    /// Returns what is at the position.
+    #[inline]
+    fn look(&mut self) -> Result<Option<Peeked>, Broken> {
+        match self.consumer.peek() {
+            Ok(Some(peeked)) => Ok(Some(peeked)),
+            Ok(None) => self.look_at_peer(),
+            Err(error) => Err(self.link.fail(error)),
+        }
+    }
+
+    /// Finds out why there is nothing.
+    #[inline]
+    fn look_at_peer(&mut self) -> Result<Option<Peeked>, Broken> {
+        let asked = self.consumer.publish();
+        self.link.ring_if(asked);
+        if self.link.is_peer_there() {
+            return Ok(None);
+        }
+        // It may have sent something and then left.
+        fence(Ordering::Acquire);
+        match self.consumer.peek() {
+            Ok(Some(peeked)) => Ok(Some(peeked)),
+            Ok(None) => Err(self.link.give_up()),
+            Err(error) => Err(self.link.fail(error)),
+        }
+    }
+
+    /// Copies a payload to the start of `target`.
+    #[inline]
+    pub(super) fn copy_out(&mut self, peeked: &Peeked, target: &mut [u8]) -> Result<(), RecvError> {
+        let available = target.len();
+        let target = target.get_mut(..peeked.len).ok_or(RecvError::TooLong {
+            len: peeked.len,
+            available,
+        })?;
+        Words::read(self.consumer.words(), peeked.payload, target);
+        Ok(self.verify()?)
+    }
+
+    /// Checks that what was read is of this connection.
+    #[inline]
+    pub(super) fn verify(&mut self) -> Result<(), Broken> {
+        self.consumer
+            .verify()
+            .map_err(|error| self.link.fail(error))
+    }
+
+    /// Goes on to the next frame.
+    #[inline]
+    pub(super) fn pass(&mut self, peeked: Peeked) {
+        self.is_inside = peeked.more;
+        if peeked.more {
+            self.passed = self.passed.saturating_add(peeked.len);
+        } else {
+            self.passed = 0;
+            self.message += 1;
+        }
+        let asked = self.consumer.release(peeked);
+        self.link.ring_if(asked);
+    }
+
+    #[inline]
+    pub(super) fn check(&mut self) -> Result<(), Broken> {
+        self.link.check(self.consumer.is_current())
+    }
+}

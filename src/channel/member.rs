@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Being a member: [`Member`].
+
+use core::fmt;
+
+use super::name::Identity;
+use super::region::{Region, Table};
+use super::slot::{Phase, State};
+use super::watch::{Event, SlotIndex, Watch, MAX_SLOTS};
+use super::words::Words;
+
+/// A member of a region.
+///
+/// Poll it for [events](Self::poll_event) several times within its limit: that is what shows the others that it
+/// lives. One that is dropped without [leaving](Self::leave) dies.
+#[derive(Debug)]
+pub struct Member<'m> {
+    pub(super) region: Region<'m>,
+    pub(super) seat: Seat,
+    /// The incarnation of each slot that was connected to last.
+    pub(super) connected: [u32; MAX_SLOTS],
+}
+
+impl<'m> Member<'m> {
+    pub(super) const fn new(region: Region<'m>, seat: Seat) -> Self {
+        Self {
+            region,
+            seat,
+            connected: [0; MAX_SLOTS],
+        }
+    }
+}
+
+impl Member<'_> {
+    /// Returns its slot.
+    #[must_use]
+    pub const fn slot(&self) -> SlotIndex {
+        SlotIndex(self.seat.slot)
+    }
+
+    /// Returns its incarnation.
+    #[must_use]
+    pub const fn incarnation(&self) -> u32 {
+        self.seat.state.incarnation
+    }
+
+    /// Shows that the member lives, and returns what has happened to another, if anything. Call it again until it returns
+    /// nothing, which it does after one event of each slot at most. `now` is the time in ticks of the caller's clock.
+    ///
+    /// # Errors
+    ///
+    /// - [`Evicted`]: others have taken this member for dead, or the region was formatted anew. Join again.
+    pub fn poll_event(&mut self, now: u64) -> Result<Option<Event>, Evicted> {
+        self.seat.poll_event(&self.region.table(), now)
+    }
+
+    /// Leaves; the others see it at once.
+    pub fn leave(self) {
+        self.seat.leave(&self.region.table());
+    }
+}
+
+/// A member's slot, what it shows there and what it sees in the others.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) slot: u16,
+    pub(super) state: State,
+    identity: Identity,
+    beats: u32,
+    watch: Watch,
+}
+
+impl Seat {
+    pub(super) const fn new(slot: u16, state: State, identity: Identity, limit: u64) -> Self {
+        Self {
+            slot,
+            state,
+            identity,
+            beats: 1,
+            watch: Watch::new(limit),
+        }
+    }
+
+    pub(super) fn poll_event<W: Words>(
+        &mut self,
+        table: &Table<W>,
+        now: u64,
+    ) -> Result<Option<Event>, Evicted> {
+        let own = table.slot(self.slot);
+        if !own.is(self.state) || !table.is_current() {
+            return Err(Evicted);
+        }
+        self.beats = self.beats.wrapping_add(1);
+        own.beat(self.state, self.beats);
+        // One who had the slot before may have written there late.
+        own.show(self.state, &self.identity);
+        Ok(self.watch.poll(table, self.slot, now))
+    }
+
+    pub(super) fn leave<W: Words>(&self, table: &Table<W>) {
+        // Somebody who was evicted has left already.
+        let _ = table.slot(self.slot).advance(self.state, Phase::Free);
+    }
+}
+
+/// The member's slot was taken from it, because it was taken for dead or the region was formatted anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evicted;
+
+impl fmt::Display for Evicted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "others took this member for dead, or formatted the region anew; join again"
+        )
+    }
+}

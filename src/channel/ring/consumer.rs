@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The reading side of a ring: [`Consumer`].
+
+use core::sync::atomic::Ordering;
+
+use super::frame::{frame_len, Header, Place, WORD};
+use super::{
+    RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, PRODUCER_SESSION, SPACE, TAIL,
+};
+use crate::channel::notify::{Publisher, Sleep, Waiter};
+use crate::channel::words::Words;
+
+/// The reading side. Of the producer's words it reads headers, once each, and checks them.
+#[derive(Debug)]
+pub(crate) struct Consumer<W> {
+    ring: W,
+    place: Place,
+    session: Session,
+    /// Where the next frame is. Invariant: a multiple of 8.
+    position: u64,
+    /// Whether the producer has been seen in this session; before, what lies in the ring may be from another.
+    begun: bool,
+    /// The position that the producer knows of.
+    published: u64,
+    space: Publisher,
+    data: Waiter,
+}
+
+/// A frame that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peeked {
+    /// Offset of its payload in the ring's part of the region.
+    pub(crate) payload: usize,
+    /// Bytes of its payload; with it all of them are inside the ring.
+    pub(crate) len: usize,
+    /// Whether the message goes on in the next frame.
+    pub(crate) more: bool,
+}
+
+impl<W: Words> Consumer<W> {
+    /// Begins `session` on the ring in `ring`.
+    pub(crate) fn begin(ring: W, place: Place, session: Session) -> Self {
+        let (space, data) = session.begin(&ring, CONSUMER_SESSION, |ring| {
+            ring.store(TAIL, 0, Ordering::Relaxed);
+            let space = Publisher::begin(SPACE, ring, 0);
+            // Who sleeps from the start finds the promise still given; who polls says so.
+            (space, Waiter::begin(DATA, ring, 0))
+        });
+        Self {
+            ring,
+            place,
+            session,
+            position: 0,
+            begun: false,
+            published: 0,
+            space,
+            data,
+        }
+    }
+
+    /// Returns the next frame, `None` while there is none: then [`Consumer::publish`], since the producer may wait for all
+    /// of the room.
+    ///
+    /// The payload is the peer's to change at any time: copy it out, then [`Consumer::verify`].
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Result<Option<Peeked>, RingError> {
+        if !self.begun {
+            self.begun = self.session.is_at(&self.ring, PRODUCER_SESSION);
+            if !self.begun {
+                return Ok(None);
+            }
+        }
+        // A skip leads to offset 0, where there is none.
+        for _ in 0..2 {
+            let offset = self.place.offset(self.position);
+            let word = self.ring.load(CONTROL_LEN + offset, Ordering::Acquire);
+            let header = Header::from_word(word);
+            if header == Header::NONE {
+                return self.verify().map(|()| None);
+            }
+            if let Some((len, more)) = header.as_message(self.position) {
+                // Else it would reach beyond the end of the ring.
+                if len > self.place.longest() || frame_len(len) > self.place.to_end(self.position) {
+                    return Err(self.blame());
+                }
+                return Ok(Some(Peeked {
+                    payload: CONTROL_LEN + offset + WORD,
+                    len,
+                    more,
+                }));
+            }
+            if !header.is_skip(self.position) || offset == 0 {
+                return Err(self.blame());
+            }
+            self.position += self.place.to_end(self.position) as u64;
+        }
+        Err(self.blame())
+    }
+
+    /// Checks, when bytes have been copied out, that they are of this session.
+    #[inline]
+    pub(crate) fn verify(&self) -> Result<(), RingError> {
+        self.ring.fence(Ordering::Acquire);
+        if self.session.is_at(&self.ring, PRODUCER_SESSION) {
+            return Ok(());
+        }
+        Err(RingError::Restarted)
+    }
+
+    /// What the producer wrote is wrong: because another one has come meanwhile, or else by its own fault.
+    #[cold]
+    fn blame(&self) -> RingError {
+        match self.verify() {
+            Ok(()) => RingError::Corrupt,
+            Err(error) => error,
+        }
+    }
+
+    /// Passes the frame that [`Consumer::peek`] returned last. Returns whether to ring, because the producer waits for the room.
+    #[inline]
+    pub(crate) fn release(&mut self, peeked: Peeked) -> bool {
+        self.position += frame_len(peeked.len) as u64;
+        // Making it known costs both sides a cache line, so not for each frame.
+        self.position - self.published >= self.place.size() as u64 / 8 && self.publish()
+    }
+
+    /// Makes known how far the consumer has come. Returns whether to ring.
+    #[inline]
+    pub(crate) fn publish(&mut self) -> bool {
+        if self.published == self.position {
+            return false;
+        }
+        self.published = self.position;
+        self.ring.store(TAIL, self.position, Ordering::Release);
+        self.space.published(&self.ring, self.position)
+    }
+
+    /// Asks to be woken when there is a frame. Look again afterwards, then sleep as told.
+    pub(crate) fn arm(&mut self) -> Sleep {
+        self.data.arm(&self.ring, self.position + 1)
+    }
+
+    /// Says that nobody need ring.
+    #[inline]
+    pub(crate) fn poll(&mut self) {
+        self.data.poll(&self.ring);
+    }
+
+    /// Returns whether this side's session is still this one: another begins when the peer's next incarnation is
+    /// connected to.
+    #[inline]
+    pub(crate) fn is_current(&self) -> bool {
+        self.session.is_at(&self.ring, CONSUMER_SESSION)
+    }
+
+    /// Returns the ring's part of the region, for the payload of what was peeked at.
+    pub(crate) const fn words(&self) -> &W {
+        &self.ring
+    }
+}

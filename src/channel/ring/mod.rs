@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A ring of bytes from one peer to one other, with frames that announce themselves.
+//!
+//! The producer writes a frame, then the word in front of it: a consumer that polls looks at that word, at its own
+//! position, and finds the message behind it in the same cache line. No shared counter is between them.
+//!
+//! ```text
+//! position ──► [ header ][ payload, padded to 8 ][ 0 ]
+//!                                                 ▲ where the next header will be
+//! ```
+//!
+//! The word where the next header will be is zeroed before the header in front of it is written, so what the
+//! consumer finds at its position is 0 or a header, never the remains of an earlier round. Several frames are announced at
+//! once by writing the header of the first of them last.
+//!
+//! # Order of accesses
+//!
+//! | word | written by | stores | loads |
+//! | --- | --- | --- | --- |
+//! | session | its side | 0 relaxed, then a sequentially consistent fence; the session release | acquire |
+//! | header | producer | the first one of what is announced release; all others, and the 0, relaxed | acquire |
+//! | payload | producer | bytes, before the header | bytes, before an acquire fence and a look at the producer's session |
+//! | tail | consumer | 0 relaxed, on start; then release | acquire, between two looks at the consumer's session |
+//! | head | producer | relaxed, for onlookers | by nobody here |
+//!
+//! For wishes and promises see [`notify`](super::notify).
+//!
+//! # Sessions
+//!
+//! Whoever begins a session takes away its side's old one, fences, and only then writes anything else. So a reader that has seen
+//! any word or byte of the new session finds, after an acquire, that the old one is gone: it
+//! never takes the one for the other. No session comes back, because incarnations count on.
+//!
+//! The producer may send before the consumer has come: until then it takes the tail for 0. The consumer
+//! reads nothing before the producer has begun, because what lies in the ring may be from before.
+
+mod consumer;
+mod frame;
+mod producer;
+
+pub(crate) use consumer::{Consumer, Peeked};
+pub(crate) use frame::Place;
+pub(crate) use producer::{Granted, Producer};
+
+use core::fmt;
+use core::sync::atomic::Ordering;
+
+use super::notify::Places;
+use super::words::Words;
+
+// Offsets in the control block of a ring. Quiet words, which change with sessions and sleeps, are on other lines
+// than those that change with each message.
+
+/// Offset of the producer's session.
+pub(crate) const PRODUCER_SESSION: usize = 0x00;
+/// Offset of the producer's promise to look at the wish for data.
+const PRODUCER_PROMISE: usize = 0x08;
+/// Offset of the producer's wish for room.
+const SPACE_WISH: usize = 0x10;
+/// Offset of the consumer's session.
+pub(crate) const CONSUMER_SESSION: usize = 0x40;
+/// Offset of the consumer's promise to look at the wish for room.
+const CONSUMER_PROMISE: usize = 0x48;
+/// Offset of the consumer's wish for data.
+const DATA_WISH: usize = 0x50;
+/// Offset of the producer's position.
+const HEAD: usize = 0x80;
+/// Offset of the consumer's position.
+const TAIL: usize = 0x100;
+/// Size of the control block; the data follow it.
+pub(crate) const CONTROL_LEN: usize = 0x180;
+
+/// The words by which data are announced and waited for.
+const DATA: Places = Places {
+    wish: DATA_WISH,
+    promise: PRODUCER_PROMISE,
+};
+/// The words by which room is announced and waited for.
+const SPACE: Places = Places {
+    wish: SPACE_WISH,
+    promise: CONSUMER_PROMISE,
+};
+
+/// A connection between one incarnation of a source and one of a destination: the former in the high half, the
+/// latter in the low. 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Session(u64);
+
+impl Session {
+    pub(crate) const fn new(source: u32, destination: u32) -> Self {
+        Self((source as u64) << 32 | destination as u64)
+    }
+
+    /// Begins the session on one side, whose session word is at `offset`; what else is written of that side's, `rest` writes.
+    fn begin<W: Words, T>(self, words: &W, offset: usize, rest: impl FnOnce(&W) -> T) -> T {
+        words.store(offset, 0, Ordering::Relaxed);
+        words.fence(Ordering::SeqCst);
+        let begun = rest(words);
+        words.store(offset, self.0, Ordering::Release);
+        begun
+    }
+
+    /// Returns whether the side whose session word is at `offset` is in this session. What it wrote before is seen.
+    #[inline]
+    fn is_at<W: Words>(self, words: &W, offset: usize) -> bool {
+        words.load(offset, Ordering::Acquire) == self.0
+    }
+}
+
+/// What keeps a ring from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingError {
+    /// The other side has begun another session.
+    Restarted,
+    /// The other side wrote what the protocol does not allow. The ring is given up.
+    Corrupt,
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Restarted => "the peer has restarted",
+            Self::Corrupt => "the peer wrote what the protocol does not allow",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the protocol does to shared memory, operation by operation: [`Words`].
+//!
+//! All of the protocol is written against this trait, so that the very code that runs on shared memory is what the
+//! model checkers step through. Offsets are multiples of 8 and inside the region; whoever makes a value of a type
+//! that uses them has checked that. Those of [`SharedMemory`] are checked again at each access, so that a mistake here
+//! is a wrong answer and no access to what lies beside a ring.
+
+use core::sync::atomic::{fence, Ordering};
+
+use crate::SharedMemory;
+
+/// Words of 64 bits, little-endian, and bytes between them.
+pub(crate) trait Words: Clone {
+    /// Loads a word.
+    fn load(&self, offset: usize, order: Ordering) -> u64;
+
+    /// Stores a word.
+    fn store(&self, offset: usize, value: u64, order: Ordering);
+
+    /// Exchanges a word that is `current` for `new`, sequentially consistent; else returns what it is.
+    fn compare_exchange(&self, offset: usize, current: u64, new: u64) -> Result<(), u64>;
+
+    /// A fence, of all threads of all machines.
+    fn fence(&self, order: Ordering);
+
+    /// Copies bytes out. What a peer writes meanwhile may be seen in part.
+    fn read(&self, offset: usize, target: &mut [u8]);
+
+    /// Copies bytes in.
+    fn write(&self, offset: usize, source: &[u8]);
+}
+
+impl Words for SharedMemory<'_> {
+    #[inline]
+    fn load(&self, offset: usize, order: Ordering) -> u64 {
+        let word = self.atomic_u64(offset);
+        debug_assert!(word.is_ok(), "{word:?}");
+        // Where no caller goes: what is not there reads as nothing.
+        word.map_or(0, |word| u64::from_le(word.load(order)))
+    }
+
+    #[inline]
+    fn store(&self, offset: usize, value: u64, order: Ordering) {
+        let word = self.atomic_u64(offset);
+        debug_assert!(word.is_ok(), "{word:?}");
+        if let Ok(word) = word {
+            word.store(value.to_le(), order);
+        }
+    }
+
+    #[inline]
+    fn compare_exchange(&self, offset: usize, current: u64, new: u64) -> Result<(), u64> {
+        let Ok(word) = self.atomic_u64(offset) else {
+            return Err(!current);
+        };
+        word.compare_exchange(
+            current.to_le(),
+            new.to_le(),
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        )
+        .map(drop)
+        .map_err(u64::from_le)
+    }
+
+    #[inline]
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+
+    #[inline]
+    fn read(&self, offset: usize, target: &mut [u8]) {
+        let inside = SharedMemory::read(self, offset, target);
+        debug_assert!(inside.is_ok(), "{inside:?}");
+    }
+
+    #[inline]
+    fn write(&self, offset: usize, source: &[u8]) {
+        let inside = SharedMemory::write(self, offset, source);
+        debug_assert!(inside.is_ok(), "{inside:?}");
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod doubles;

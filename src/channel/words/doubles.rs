@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Doubles of shared memory for tests: [`Heap`] on atomics of the machine, [`Model`] on those of the model checker.
+//!
+//! Both panic where an access is outside or misaligned, which no code of the protocol may cause.
+
+extern crate std;
+
+use core::sync::atomic::{self, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use super::Words;
+
+/// Words that any number of threads of a test share.
+pub(crate) type Heap = Double<AtomicU64>;
+
+/// Words of which the model checker `loom` tries out every value that the memory model allows; inside of its models only.
+pub(crate) type Model = Double<loom::sync::atomic::AtomicU64>;
+
+/// An atomic of either kind.
+pub(crate) trait Atomic {
+    fn new(value: u64) -> Self;
+    fn load(&self, order: Ordering) -> u64;
+    fn store(&self, value: u64, order: Ordering);
+    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64>;
+    fn fence(order: Ordering);
+}
+
+impl Atomic for AtomicU64 {
+    fn new(value: u64) -> Self {
+        Self::new(value)
+    }
+
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64> {
+        self.compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
+    }
+
+    fn fence(order: Ordering) {
+        atomic::fence(order);
+    }
+}
+
+impl Atomic for loom::sync::atomic::AtomicU64 {
+    fn new(value: u64) -> Self {
+        Self::new(value)
+    }
+
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64> {
+        self.compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
+    }
+
+    fn fence(order: Ordering) {
+        loom::sync::atomic::fence(order);
+    }
+}
+
+/// Words on atomics of the kind `A`.
+pub(crate) struct Double<A> {
+    words: Arc<[A]>,
+    fences: Fences,
+}
+
+/// What fences of all memory are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fences {
+    /// As the protocol asks for.
+    Whole,
+    /// Weaker than it asks for, to show that a test finds out.
+    Weakened,
+}
+
+impl<A: Atomic> Double<A> {
+    /// Returns `len_bytes` bytes, a multiple of 8, all zero.
+    pub(crate) fn new(len_bytes: usize) -> Self {
+        Self::with_fences(len_bytes, Fences::Whole)
+    }
+
+    /// As [`Double::new`], with such fences.
+    pub(crate) fn with_fences(len_bytes: usize, fences: Fences) -> Self {
+        let words = (0..len_bytes / 8).map(|_| A::new(0)).collect();
+        Self { words, fences }
+    }
+
+    /// Returns the number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.words.len() * 8
+    }
+
+    fn at(&self, offset: usize) -> &A {
+        assert_eq!(offset % 8, 0, "misaligned: {offset:#x}");
+        &self.words[offset / 8]
+    }
+}
+
+impl<A> Clone for Double<A> {
+    fn clone(&self) -> Self {
+        Self {
+            words: Arc::clone(&self.words),
+            fences: self.fences,
+        }
+    }
+}
+
+impl<A: Atomic> Words for Double<A> {
+    fn load(&self, offset: usize, order: Ordering) -> u64 {
+        self.at(offset).load(order)
+    }
+
+    fn store(&self, offset: usize, value: u64, order: Ordering) {
+        self.at(offset).store(value, order);
+    }
+
+    fn compare_exchange(&self, offset: usize, current: u64, new: u64) -> Result<(), u64> {
+        self.at(offset).compare_exchange(current, new).map(drop)
+    }
+
+    fn fence(&self, order: Ordering) {
+        match (order, self.fences) {
+            (Ordering::SeqCst, Fences::Weakened) => A::fence(Ordering::AcqRel),
+            _ => A::fence(order),
+        }
+    }
+
+    /// Word by word, relaxed: as weak as a copy may be, but for torn words.
+    fn read(&self, offset: usize, target: &mut [u8]) {
+        for (i, bytes) in target.chunks_mut(8).enumerate() {
+            let word = self.load(offset + i * 8, Ordering::Relaxed).to_le_bytes();
+            bytes.copy_from_slice(&word[..bytes.len()]);
+        }
+    }
+
+    /// Word by word, relaxed. What is behind the end in the last word becomes 0: padding, as copies here begin at words.
+    fn write(&self, offset: usize, source: &[u8]) {
+        for (i, bytes) in source.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            self.store(offset + i * 8, u64::from_le_bytes(word), Ordering::Relaxed);
+        }
+    }
+}

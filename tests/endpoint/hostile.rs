@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A member that writes anything anywhere in its own rings.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use ivshmem::channel::{Broken, NoDoorbell, Progress, RecvError, SendError};
+use ivshmem::SharedMemory;
+
+use super::support::{fill, format, join, map, Numbers, DEADLINE};
+
+const SLOTS: usize = 3;
+const RING_LOG2: u32 = 10;
+/// Where the rings are, by docs/layout.md: a control block of 0x180 bytes and the data, one behind the other, behind header and
+/// slots of 0x80 bytes each.
+const RING_LEN: usize = 0x180 + (1 << RING_LOG2);
+const RINGS_AT: usize = 0x80 * (1 + SLOTS);
+
+/// Returns the ring from one slot to another.
+fn ring(memory: SharedMemory<'_>, from: usize, to: usize) -> SharedMemory<'_> {
+    let index = from * (SLOTS - 1) + to - usize::from(to > from);
+    memory
+        .region(RINGS_AT + index * RING_LEN, RING_LEN)
+        .unwrap()
+}
+
+/// Writes words that are random, or nearly what the protocol has there.
+fn scribble(ring: &SharedMemory<'_>, numbers: &mut Numbers) {
+    let offset = (numbers.next() as usize % RING_LEN) & !7;
+    let word = ring.atomic_u64(offset).unwrap();
+    let value = match numbers.next() % 4 {
+        0 => numbers.next(),
+        1 => numbers.next() % 4096,
+        2 => word.load(Ordering::Relaxed) ^ (1 << (numbers.next() % 64)),
+        // A header: present, and perhaps a fragment, of a short length.
+        _ => {
+            1 << 32
+                | (numbers.next() & 1) << 34
+                | (numbers.next() % 64)
+                | (offset.wrapping_sub(0x180) as u64) << 45
+        }
+    };
+    word.store(value, Ordering::Relaxed);
+}
+
+#[test]
+fn others_are_not_disturbed_by_one_that_scribbles_over_its_rings() {
+    const MESSAGES: u64 = 100_000;
+    let mapping = map(1 << 14);
+    let memory = mapping.memory();
+    let region = format(memory, SLOTS as u16, RING_LOG2);
+    let mut one = join(region, "one");
+    let mut other = join(region, "other");
+    let hostile = join(region, "hostile");
+    let slots = [&one, &other, &hostile].map(|member| usize::from(member.slot().0));
+    assert_eq!(slots, [0, 1, 2]);
+    let (mut sender, _) = one.connect(other.slot(), NoDoorbell).unwrap().split();
+    let (_, mut receiver) = other.connect(one.slot(), NoDoorbell).unwrap().split();
+    let (done, start) = (AtomicBool::new(false), Instant::now());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut numbers = Numbers(5);
+            let rings = [(2, 0), (0, 2), (2, 1), (1, 2)].map(|(from, to)| ring(memory, from, to));
+            while !done.load(Ordering::Relaxed) {
+                let choice = numbers.next() as usize % rings.len();
+                scribble(&rings[choice], &mut numbers);
+            }
+        });
+        scope.spawn(|| {
+            let mut message = [0; 100];
+            for number in 0..MESSAGES {
+                fill(&mut message, number);
+                while let Err(error) = sender.try_send(&message) {
+                    assert_eq!(error, SendError::Full);
+                    assert!(start.elapsed() < DEADLINE, "stuck at {number}");
+                    thread::yield_now();
+                }
+            }
+        });
+        let (mut buffer, mut expected) = ([0; 100], [0; 100]);
+        for number in 0..MESSAGES {
+            fill(&mut expected, number);
+            while receiver.try_recv(&mut buffer).unwrap().is_none() {
+                assert!(start.elapsed() < DEADLINE, "stuck at {number}");
+                thread::yield_now();
+            }
+            assert_eq!(buffer, expected, "message {number}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// The hostile one writes between the calls, so that it hits any moment but those inside a call; the ring's own tests have a
+/// thread for those.
+#[test]
+fn whatever_a_peer_writes_ends_the_connection_at_worst() {
+    let mut outcomes = [0; 3];
+    for seed in 1..=2000_u64 {
+        let mapping = map(1 << 14);
+        let memory = mapping.memory();
+        let region = format(memory, SLOTS as u16, RING_LOG2);
+        let mut one = join(region, "one");
+        let hostile = join(region, "hostile");
+        let (mut sender, mut receiver) = one.connect(hostile.slot(), NoDoorbell).unwrap().split();
+        let mut numbers = Numbers(seed);
+        let mut buffer = [0; 1024];
+        let (mut sent, mut received) = (Progress::default(), Progress::default());
+        for _ in 0..100 {
+            let target = if numbers.next() % 2 == 0 {
+                (0, 1)
+            } else {
+                (1, 0)
+            };
+            scribble(&ring(memory, target.0, target.1), &mut numbers);
+            let broken = match numbers.next() % 5 {
+                0 => match sender.try_send(&[1; 40]) {
+                    Err(SendError::Broken(broken)) => Some(broken),
+                    _ => None,
+                },
+                1 => match receiver.try_recv(&mut buffer[..40]) {
+                    Err(RecvError::Broken(broken)) => Some(broken),
+                    _ => None,
+                },
+                2 => match receiver.peek() {
+                    Ok(Some(frame)) => {
+                        assert!(frame.len() <= 1 << RING_LOG2);
+                        frame.copy_to(&mut buffer);
+                        frame.release().err()
+                    }
+                    Ok(None) => None,
+                    Err(broken) => Some(broken),
+                },
+                3 => {
+                    // Neither result matters: it must come back.
+                    let _ = sender.poll_send(&[2; 3000], &mut sent);
+                    let _ = receiver.poll_recv(&mut buffer, &mut received);
+                    assert!(received.bytes() <= buffer.len());
+                    None
+                }
+                _ => receiver.arm().err().or(sender.arm(2000).err()),
+            };
+            match broken {
+                None => outcomes[0] += 1,
+                Some(Broken::Corrupt) => outcomes[1] += 1,
+                Some(_) => outcomes[2] += 1,
+            }
+        }
+    }
+    assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
+    assert_eq!(outcomes[2], 0, "nobody has left, restarted or been evicted");
+}

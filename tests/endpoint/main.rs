@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Connections between members on threads over one memory.
+
+mod doorbells;
+mod fragments;
+mod hostile;
+mod in_place;
+mod lives;
+mod messages;
+mod support;
