@@ -8,7 +8,7 @@
 
 use crate::device::sent_size;
 use crate::registers::{Effect, Registers};
-use crate::server::{Change, Client};
+use crate::server::{Change, Client, Fed};
 use crate::{Host, Kind, Level, Notice, Properties, PropertyError, ServerError};
 
 /// The size of the register block in bytes.
@@ -67,21 +67,12 @@ impl<H: Host> Flat<H> {
     /// - Any [`ServerError`] before the device [is realized](Self::is_realized); it has to be given up.
     pub fn receive(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         descriptors: impl IntoIterator<Item = H::Descriptor>,
         host: &mut H,
     ) -> Result<(), ServerError> {
         self.client.attach(descriptors);
-        while !bytes.is_empty() {
-            let change = self.client.take(&mut bytes);
-            if let Err(error) = change.and_then(|change| self.follow(change, host)) {
-                if !self.is_realized() {
-                    return Err(error);
-                }
-                host.notice(Notice::Server(error));
-            }
-        }
-        Ok(())
+        self.feed(bytes, host)
     }
 
     /// Takes notice that the server has closed the connection.
@@ -148,5 +139,16 @@ impl<H: Host> Flat<H> {
         self.memory = Some(memory);
         self.client.memory_taken();
         Ok(())
+    }
+}
+
+impl<H: Host> Fed<H> for Flat<H> {
+    fn step(&mut self, bytes: &mut &[u8], host: &mut H) -> Result<(), ServerError> {
+        let change = self.client.take(bytes)?;
+        self.follow(change, host)
+    }
+
+    fn is_fatal(&self, _error: &ServerError) -> bool {
+        !self.is_realized()
     }
 }

@@ -3,37 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
-use std::time::Duration;
 
 use libtest_mimic::Failed;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
-use xtask::qemu::Guest;
-use xtask::tools::Tools;
 
-/// How long anything may take. Ample: the machines share two cores with whatever else runs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A trial of this binary.
-pub type Need = xtask::trials::Need<Lab>;
-
-/// QEMU.
-pub struct Lab {
-    tools: Tools,
-}
-
-impl Lab {
-    /// Finds the tools, or says what is missing. Installs nothing.
-    pub fn open() -> Result<Self, String> {
-        let tools = Tools::find().map_err(|missing| missing.to_string())?;
-        Ok(Self { tools })
-    }
-
-    /// A machine that nobody drives but the trial.
-    pub fn guest(&self) -> Guest {
-        Guest::frozen(&self.tools).lifetime(Duration::from_secs(600))
-    }
-}
+pub use crate::frozen::{Lab, Need, PATIENCE};
 
 /// Tries `cases` inputs, and looks for a small one among those that fail. Returns how many were tried. Another `name`
 /// makes other inputs.

@@ -10,6 +10,8 @@
 
 mod accesses;
 mod files;
+#[path = "../common/frozen.rs"]
+mod frozen;
 mod lab;
 mod model;
 mod op;

@@ -13,6 +13,7 @@ use ivshmem_scenarios::{Failure, LineCount, Machine};
 use crate::board::{Board, Bus, Handler, Window};
 use crate::bring_up::{self, Attached, MsixControl};
 use crate::descriptor::Shared;
+use crate::host_side;
 use crate::hub::Hub;
 
 /// Where messages are written to, a word for each vector, and what is written, plus the vector.
@@ -208,13 +209,11 @@ impl Machine for ModelMachine {
     }
 
     fn argument(&self, key: &str) -> Option<&str> {
-        self.arguments
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+        host_side::argument(&self.arguments, key)
     }
 
     fn has(&self, word: &str) -> bool {
-        self.arguments.split_whitespace().any(|have| have == word)
+        host_side::has(&self.arguments, word)
     }
 
     fn say(&self, line: fmt::Arguments<'_>) {
@@ -223,10 +222,6 @@ impl Machine for ModelMachine {
 
     fn hear<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b str, Failure> {
         let line = (self.host)(self, &self.said.borrow())?;
-        let buffer = buffer
-            .get_mut(..line.len())
-            .ok_or("the host's line does not fit the buffer")?;
-        buffer.copy_from_slice(line.as_bytes());
-        Ok(std::str::from_utf8(buffer)?)
+        host_side::put(&line, buffer)
     }
 }

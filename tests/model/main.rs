@@ -13,6 +13,8 @@ mod descriptor;
 mod exchange;
 mod faults;
 mod flat;
+#[path = "../common/host_side.rs"]
+mod host_side;
 mod hub;
 mod life;
 mod machine;

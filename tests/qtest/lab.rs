@@ -3,43 +3,19 @@
 
 use std::fs::File;
 use std::rc::Rc;
-use std::time::Duration;
 
 use ivshmem_host::mapping::Mapping;
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 use xtask::guests::Place;
 use xtask::qemu::{option_value, Guest};
-use xtask::tools::Tools;
 
 use crate::board::Board;
 
-/// How long anything may take. Ample: the machines share two cores with whatever else runs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub use crate::frozen::{Lab, Need, PATIENCE};
 
 /// Size of the shared memory where it does not matter, as in QEMU's own cases.
 pub const SIZE: u64 = 1 << 20;
-
-/// A trial of this binary.
-pub type Need = xtask::trials::Need<Lab>;
-
-/// QEMU.
-pub struct Lab {
-    tools: Tools,
-}
-
-impl Lab {
-    /// Finds the tools, or says what is missing. Installs nothing.
-    pub fn open() -> Result<Self, String> {
-        let tools = Tools::find().map_err(|missing| missing.to_string())?;
-        Ok(Self { tools })
-    }
-
-    /// A machine that nobody drives but the trial.
-    pub fn guest(&self) -> Guest {
-        Guest::frozen(&self.tools).lifetime(Duration::from_secs(120))
-    }
-}
 
 /// Starts the machines, runs the trial on them, and says what went wrong with machine and trial alike.
 pub fn on<const N: usize>(

@@ -21,6 +21,7 @@ use libtest_mimic::Failed;
 use crate::board::{Board, Ports, Window};
 use crate::bring_up::{self, Attached, MsixControl};
 use crate::firmware;
+use crate::host_side;
 
 /// Guest RAM that nothing else uses, for the vectors' words.
 const MAILBOXES: u64 = 0x10_0000;
@@ -178,13 +179,11 @@ impl Machine for QtestMachine {
     }
 
     fn argument(&self, key: &str) -> Option<&str> {
-        self.arguments
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+        host_side::argument(self.arguments, key)
     }
 
     fn has(&self, word: &str) -> bool {
-        self.arguments.split_whitespace().any(|have| have == word)
+        host_side::has(self.arguments, word)
     }
 
     fn say(&self, line: fmt::Arguments<'_>) {
@@ -193,10 +192,6 @@ impl Machine for QtestMachine {
 
     fn hear<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b str, Failure> {
         let line = (self.host)(self, &self.said.borrow())?;
-        let buffer = buffer
-            .get_mut(..line.len())
-            .ok_or("the host's line does not fit the buffer")?;
-        buffer.copy_from_slice(line.as_bytes());
-        Ok(std::str::from_utf8(buffer)?)
+        host_side::put(&line, buffer)
     }
 }

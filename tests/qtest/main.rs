@@ -9,6 +9,10 @@ mod board;
 mod bring_up;
 mod cases;
 mod firmware;
+#[path = "../common/frozen.rs"]
+mod frozen;
+#[path = "../common/host_side.rs"]
+mod host_side;
 mod hotplug;
 mod interrupts;
 mod lab;

@@ -2,7 +2,7 @@
 //! What the server says.
 
 use super::Device;
-use crate::server::{Change, Client};
+use crate::server::{Change, Client, Fed};
 use crate::{
     Descriptor, Generation, Host, Kind, Notice, Properties, PropertyError, Role, ServerError,
 };
@@ -29,7 +29,7 @@ impl<H: Host> Device<H> {
     /// - QEMU 2.3: [`ServerError::MemoryTooSmall`], [`ServerError::NotMemory`] and [`ServerError::Listen`].
     pub fn receive(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         descriptors: impl IntoIterator<Item = H::Descriptor>,
         host: &mut H,
     ) -> Result<(), ServerError> {
@@ -37,15 +37,7 @@ impl<H: Host> Device<H> {
             return Ok(());
         };
         client.attach(descriptors);
-        while !bytes.is_empty() {
-            if let Err(error) = self.step(&mut bytes, host) {
-                if self.is_fatal(&error) {
-                    return Err(error);
-                }
-                host.notice(Notice::Server(error));
-            }
-        }
-        Ok(())
+        self.feed(bytes, host)
     }
 
     /// Takes notice that the server has closed the connection.
@@ -61,37 +53,6 @@ impl<H: Host> Device<H> {
         }
         host.notice(Notice::ServerGone);
         Ok(())
-    }
-
-    fn is_fatal(&self, error: &ServerError) -> bool {
-        match self.properties.generation {
-            Generation::Modern => !self.is_realized(),
-            Generation::V2_5 => false,
-            Generation::V2_3 => matches!(
-                error,
-                ServerError::MemoryTooSmall { .. }
-                    | ServerError::NotMemory
-                    | ServerError::Listen { .. }
-            ),
-        }
-    }
-
-    /// Takes one message, or what is there of it, from the front of `bytes`.
-    fn step(&mut self, bytes: &mut &[u8], host: &mut H) -> Result<(), ServerError> {
-        let Some(client) = &mut self.client else {
-            return Ok(());
-        };
-        match client.take(bytes)? {
-            Change::Nothing => Ok(()),
-            Change::Memory(descriptor) => self.take_memory(descriptor, host),
-            Change::Vector { peer, vector } => self.take_vector(peer, vector, host),
-            Change::Left { peer, events } => {
-                for (vector, event) in (0..).zip(&events) {
-                    self.withdraw(peer, vector, event, host);
-                }
-                Ok(())
-            }
-        }
     }
 
     fn take_memory(&mut self, descriptor: H::Descriptor, host: &mut H) -> Result<(), ServerError> {
@@ -132,6 +93,38 @@ impl<H: Host> Device<H> {
             host.route(vector, Some(message));
         }
         Ok(())
+    }
+}
+
+impl<H: Host> Fed<H> for Device<H> {
+    fn is_fatal(&self, error: &ServerError) -> bool {
+        match self.properties.generation {
+            Generation::Modern => !self.is_realized(),
+            Generation::V2_5 => false,
+            Generation::V2_3 => matches!(
+                error,
+                ServerError::MemoryTooSmall { .. }
+                    | ServerError::NotMemory
+                    | ServerError::Listen { .. }
+            ),
+        }
+    }
+
+    fn step(&mut self, bytes: &mut &[u8], host: &mut H) -> Result<(), ServerError> {
+        let Some(client) = &mut self.client else {
+            return Ok(());
+        };
+        match client.take(bytes)? {
+            Change::Nothing => Ok(()),
+            Change::Memory(descriptor) => self.take_memory(descriptor, host),
+            Change::Vector { peer, vector } => self.take_vector(peer, vector, host),
+            Change::Left { peer, events } => {
+                for (vector, event) in (0..).zip(&events) {
+                    self.withdraw(peer, vector, event, host);
+                }
+                Ok(())
+            }
+        }
     }
 }
 

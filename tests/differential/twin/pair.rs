@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 use std::time::Instant;
 
 use ivshmem_device::{Bar, Device, ServerError};
@@ -16,6 +17,9 @@ use crate::lab::{Lab, PATIENCE};
 use crate::model::{File, World};
 use crate::rig::{home, write, Board, Rig, Width, RAM_LEN};
 use crate::server::{Connection, FakeServer};
+
+/// A machine takes thousands of sequences, and the search for a small one among those that fail.
+const LIFETIME: Duration = Duration::from_secs(600);
 
 /// One call of the server's, and what comes with its first byte.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +53,7 @@ impl Booting {
             .create_new(true)
             .open(&path)?;
         ram.set_len(RAM_LEN)?;
-        let guest = board.put(add(lab.guest(), &folder)?, &path, device);
+        let guest = board.put(add(lab.guest().lifetime(LIFETIME), &folder)?, &path, device);
         Ok(Self {
             vm: guest.spawn()?,
             folder,
