@@ -30,18 +30,24 @@ fn connected<R>(
 
 /// Sends, and sleeps on `device` while there is no room.
 fn send(sender: &mut Sender<'_, &Bells>, bells: &Bells, device: u16, message: &[u8]) {
+    let mut start = None;
     loop {
         match sender.try_send(message) {
             Ok(()) => return,
             Err(error) => assert_eq!(error, SendError::Full),
         }
+        let start = start.get_or_insert_with(Instant::now);
+        assert!(start.elapsed() < DEADLINE, "nobody receives");
         wait(sender.arm(message.len()).unwrap(), bells, device);
     }
 }
 
 /// Receives, and sleeps on `device` while there is nothing.
 fn receive(receiver: &mut Receiver<'_, &Bells>, bells: &Bells, device: u16, buffer: &mut [u8]) {
+    let mut start = None;
     while receiver.try_recv(buffer).unwrap().is_none() {
+        let start = start.get_or_insert_with(Instant::now);
+        assert!(start.elapsed() < DEADLINE, "nobody sends");
         wait(receiver.arm().unwrap(), bells, device);
     }
 }

@@ -3,9 +3,9 @@
 
 use core::sync::atomic::Ordering;
 
-use super::frame::{frame_len, Header, Place, WORD};
+use super::frame::{frame_len, Header, Key, Place, WORD};
 use super::{
-    RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, PRODUCER_SESSION, SPACE, TAIL,
+    RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
 };
 use crate::channel::notify::{Publisher, Sleep, Waiter};
 use crate::channel::words::Words;
@@ -16,15 +16,21 @@ pub(crate) struct Consumer<W> {
     ring: W,
     place: Place,
     session: Session,
+    key: Key,
     /// Where the next frame is. Invariant: a multiple of 8.
     position: u64,
     /// Whether the producer has been seen in this session; before, what lies in the ring may be from another.
     begun: bool,
     /// The position that the producer knows of.
     published: u64,
+    /// How often nothing was found.
+    looks: u32,
     space: Publisher,
     data: Waiter,
 }
+
+/// Every so many looks that find nothing, one is also at the head, which is on a line of its own.
+const LOOKS_FOR_HEAD: u32 = 1024;
 
 /// A frame that is there.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +47,7 @@ impl<W: Words> Consumer<W> {
     /// Begins `session` on the ring in `ring`.
     pub(crate) fn begin(ring: W, place: Place, session: Session) -> Self {
         let (space, data) = session.begin(&ring, CONSUMER_SESSION, |ring| {
-            ring.store(TAIL, 0, Ordering::Relaxed);
+            ring.store(TAIL, session.key().word(0), Ordering::Relaxed);
             let space = Publisher::begin(SPACE, ring, 0);
             // Who sleeps from the start finds the promise still given; who polls says so.
             (space, Waiter::begin(DATA, ring, 0))
@@ -50,9 +56,11 @@ impl<W: Words> Consumer<W> {
             ring,
             place,
             session,
+            key: session.key(),
             position: 0,
             begun: false,
             published: 0,
+            looks: 0,
             space,
             data,
         }
@@ -76,9 +84,9 @@ impl<W: Words> Consumer<W> {
             let word = self.ring.load(CONTROL_LEN + offset, Ordering::Acquire);
             let header = Header::from_word(word);
             if header == Header::NONE {
-                return self.verify().map(|()| None);
+                return self.wait_for_header(offset);
             }
-            if let Some((len, more)) = header.as_message(self.position) {
+            if let Some((len, more)) = header.as_message(self.key.mark(self.position)) {
                 // Else it would reach beyond the end of the ring.
                 if len > self.place.longest() || frame_len(len) > self.place.to_end(self.position) {
                     return Err(self.blame());
@@ -89,12 +97,31 @@ impl<W: Words> Consumer<W> {
                     more,
                 }));
             }
-            if !header.is_skip(self.position) || offset == 0 {
+            if !header.is_skip(self.key.mark(self.position)) || offset == 0 {
                 return Err(self.blame());
             }
             self.position += self.place.to_end(self.position) as u64;
         }
         Err(self.blame())
+    }
+
+    /// Finds nothing, and now and then also that there should be something: who had the producer's slot before may have taken its
+    /// header away, by a store that came late. The head says so, if one looks at the header behind it.
+    #[inline]
+    fn wait_for_header(&mut self, offset: usize) -> Result<Option<Peeked>, RingError> {
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks % LOOKS_FOR_HEAD == 0 {
+            let head = self.ring.load(HEAD, Ordering::Acquire);
+            let header = self.ring.load(CONTROL_LEN + offset, Ordering::Relaxed);
+            // What has been received already is behind the position as soon as its header is there, the head only then.
+            let ahead = self.key.advance(head, self.position);
+            let is_ahead =
+                ahead.is_some_and(|ahead| 0 < ahead && ahead <= self.place.size() as u64);
+            if is_ahead && header == Header::NONE.word() {
+                return Err(self.blame());
+            }
+        }
+        self.verify().map(|()| None)
     }
 
     /// Checks, when bytes have been copied out, that they are of this session.
@@ -127,16 +154,24 @@ impl<W: Words> Consumer<W> {
     /// Makes known how far the consumer has come. Returns whether to ring.
     #[inline]
     pub(crate) fn publish(&mut self) -> bool {
+        let tail = self.key.word(self.position);
         if self.published == self.position {
+            // One who had the slot before may have written there late. A producer that took that for no room and sleeps finds out
+            // when its sleep ends with its next heartbeat.
+            if self.ring.load(TAIL, Ordering::Relaxed) != tail {
+                self.ring.store(TAIL, tail, Ordering::Release);
+            }
             return false;
         }
         self.published = self.position;
-        self.ring.store(TAIL, self.position, Ordering::Release);
+        self.ring.store(TAIL, tail, Ordering::Release);
         self.space.published(&self.ring, self.position)
     }
 
     /// Asks to be woken when there is a frame. Look again afterwards, then sleep as told.
     pub(crate) fn arm(&mut self) -> Sleep {
+        // The look that follows is the last for long.
+        self.looks = LOOKS_FOR_HEAD - 1;
         self.data.arm(&self.ring, self.position + 1)
     }
 

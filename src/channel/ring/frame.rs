@@ -8,31 +8,36 @@ pub(crate) const WORD: usize = 8;
 ///
 /// | bits | |
 /// | --- | --- |
-/// | 0 to 31 | length of the payload in bytes |
-/// | 32 | 1: there is a frame |
-/// | 33 | the rest of the ring is skipped; the length is 0 |
-/// | 34 | the message goes on in the next frame |
-/// | 48 to 63 | bits 3 to 18 of the position |
+/// | 0 to 28 | length of the payload in bytes |
+/// | 29 | the message goes on in the next frame |
+/// | 30 | the rest of the ring is skipped; there is no payload |
+/// | 31 | 1: there is a frame |
+/// | 32 to 63 | the mark of its position |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header(u64);
 
-const PRESENT: u64 = 1 << 32;
-const SKIP: u64 = 1 << 33;
-const MORE: u64 = 1 << 34;
+const LEN: u32 = MORE - 1;
+const MORE: u32 = 1 << 29;
+const SKIP: u32 = 1 << 30;
+const PRESENT: u32 = 1 << 31;
 
 impl Header {
     /// No frame yet.
     pub(crate) const NONE: Self = Self(0);
 
-    /// Returns the header of a frame at `position`.
+    const fn new(low: u32, mark: Mark) -> Self {
+        Self(low as u64 | (mark.0 as u64) << 32)
+    }
+
+    /// Returns the header of a frame with `len` bytes of payload.
     #[inline]
-    pub(crate) const fn message(len: u32, more: bool, position: u64) -> Self {
-        Self(len as u64 | PRESENT | if more { MORE } else { 0 } | mark(position))
+    pub(crate) const fn message(len: u32, more: bool, mark: Mark) -> Self {
+        Self::new(len & LEN | if more { MORE } else { 0 } | PRESENT, mark)
     }
 
     /// Returns the header that leads to the start of the ring.
-    pub(crate) const fn skip(position: u64) -> Self {
-        Self(PRESENT | SKIP | mark(position))
+    pub(crate) const fn skip(mark: Mark) -> Self {
+        Self::new(SKIP | PRESENT, mark)
     }
 
     /// Takes a word for a header, whatever it is.
@@ -45,24 +50,63 @@ impl Header {
         self.0
     }
 
-    /// Returns the length of the payload and whether more follows, of a header that is one of a message at `position`.
+    /// Returns the length of the payload and whether more follows, of a header that is one of a message with this mark.
     #[inline]
-    pub(crate) fn as_message(self, position: u64) -> Option<(usize, bool)> {
-        let len = self.0 as u32;
-        let more = self.0 & MORE != 0;
-        (self == Self::message(len, more, position)).then_some((len as usize, more))
+    pub(crate) fn as_message(self, mark: Mark) -> Option<(usize, bool)> {
+        let low = self.0 as u32;
+        let is_message = (self.0 >> 32) as u32 == mark.0 && low & (PRESENT | SKIP) == PRESENT;
+        is_message.then_some(((low & LEN) as usize, low & MORE != 0))
     }
 
-    /// Returns whether it is a skip at `position`.
-    pub(crate) fn is_skip(self, position: u64) -> bool {
-        self == Self::skip(position)
+    /// Returns whether it is a skip with this mark.
+    pub(crate) fn is_skip(self, mark: Mark) -> bool {
+        self == Self::skip(mark)
     }
 }
 
-/// Part of the position, by which a writer that lost its place is found out. Bits beyond the 16 fall off.
+/// A position of one session in 32 bits, by which a writer that lost its place, and one that lost its slot, is found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(u32);
+
+/// What makes the marks, head and tail of one session differ from those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    /// Returns the key of a session between two incarnations. By the factor, which is 2^32 over the golden ratio, two
+    /// sessions have the same only if their incarnations are tens of thousands apart.
+    pub(crate) const fn new(source: u32, destination: u32) -> Self {
+        Self(source.wrapping_mul(0x9e37_79b1).wrapping_add(destination))
+    }
+
+    /// Returns the mark of a position.
+    #[inline]
+    pub(crate) const fn mark(self, position: u64) -> Mark {
+        Mark(self.0.wrapping_add(words(position)))
+    }
+
+    /// Returns the word by which a position is made known: the key in the high half, and in the low the position in words.
+    #[inline]
+    pub(crate) const fn word(self, position: u64) -> u64 {
+        words(position) as u64 | (self.0 as u64) << 32
+    }
+
+    /// Returns by how many bytes such a word is ahead of `position`, if it is one of this session. One that is behind
+    /// seems to be far ahead.
+    #[inline]
+    pub(crate) const fn advance(self, word: u64, position: u64) -> Option<u64> {
+        if (word >> 32) as u32 != self.0 {
+            return None;
+        }
+        let ahead = (word as u32).wrapping_sub(words(position));
+        Some(ahead as u64 * WORD as u64)
+    }
+}
+
+/// Returns a position in words. Bits beyond the 32 fall off: what differs by less than a ring is told apart without them.
 #[inline]
-const fn mark(position: u64) -> u64 {
-    position >> 3 << 48
+const fn words(position: u64) -> u32 {
+    (position / WORD as u64) as u32
 }
 
 /// A ring's size: positions, which count bytes for ever, to offsets.

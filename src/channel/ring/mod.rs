@@ -20,8 +20,8 @@
 //! | session | its side | 0 relaxed, then a sequentially consistent fence; the session release | acquire |
 //! | header | producer | the first one of what is announced release; all others, and the 0, relaxed | acquire |
 //! | payload | producer | bytes, before the header | bytes, before an acquire fence and a look at the producer's session |
-//! | tail | consumer | 0 relaxed, on start; then release | acquire, between two looks at the consumer's session |
-//! | head | producer | relaxed, for onlookers | by nobody here |
+//! | tail | consumer | 0 relaxed, on start; then release | acquire; where it is of another session, before a look at the consumer's |
+//! | head | producer | release | acquire, seldom, before another look at the header |
 //!
 //! For wishes and promises see [`notify`](super::notify).
 //!
@@ -33,12 +33,18 @@
 //!
 //! The producer may send before the consumer has come: until then it takes the tail for 0. The consumer
 //! reads nothing before the producer has begun, because what lies in the ring may be from before.
+//!
+//! Headers and the tail carry a [`Key`] of their session besides. Somebody who was stopped before a store, lost its slot
+//! meanwhile and then makes that store has written nothing that its successor's peer believes: a producer passes over such a tail, which
+//! the consumer puts right; a consumer takes such a header for what it is, the end of the ring's sense, and not for a message. Where such a store has
+//! taken a header away, the head tells.
 
 mod consumer;
 mod frame;
 mod producer;
 
 pub(crate) use consumer::{Consumer, Peeked};
+use frame::Key;
 pub(crate) use frame::Place;
 pub(crate) use producer::{Granted, Producer};
 
@@ -89,6 +95,10 @@ pub(crate) struct Session(u64);
 impl Session {
     pub(crate) const fn new(source: u32, destination: u32) -> Self {
         Self((source as u64) << 32 | destination as u64)
+    }
+
+    const fn key(self) -> Key {
+        Key::new((self.0 >> 32) as u32, self.0 as u32)
     }
 
     /// Begins the session on one side, whose session word is at `offset`; what else is written of that side's, `rest` writes.

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::frame::{frame_len, Header, Place, WORD};
+use super::frame::{frame_len, Header, Key, Place, WORD};
 use super::{
     RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
 };
@@ -17,6 +17,7 @@ pub(crate) struct Producer<W> {
     ring: W,
     place: Place,
     session: Session,
+    key: Key,
     /// Where the next frame will be. Invariant: a multiple of 8.
     position: u64,
     /// Frames from here to `position` are written but for the header here.
@@ -47,7 +48,7 @@ impl<W: Words> Producer<W> {
     pub(crate) fn begin(ring: W, place: Place, session: Session) -> Self {
         let (data, space) = session.begin(&ring, PRODUCER_SESSION, |ring| {
             ring.store(CONTROL_LEN, 0, Ordering::Relaxed);
-            ring.store(HEAD, 0, Ordering::Relaxed);
+            ring.store(HEAD, session.key().word(0), Ordering::Relaxed);
             let data = Publisher::begin(DATA, ring, 0);
             // Who never sleeps for want of room costs the consumer no fence.
             (data, Waiter::begin(SPACE, ring, POLLING))
@@ -56,6 +57,7 @@ impl<W: Words> Producer<W> {
             ring,
             place,
             session,
+            key: session.key(),
             position: 0,
             announced: 0,
             first: Header::NONE,
@@ -113,10 +115,10 @@ impl<W: Words> Producer<W> {
     #[inline]
     pub(crate) fn stage(&mut self, granted: Granted, len: usize, more: bool) {
         let len = len.min(granted.len);
-        let mut header = Header::message(len as u32, more, granted.position);
+        let mut header = Header::message(len as u32, more, self.key.mark(granted.position));
         if granted.position != self.position {
             self.write_header(granted.position, header, Ordering::Relaxed);
-            header = Header::skip(self.position);
+            header = Header::skip(self.key.mark(self.position));
         }
         if self.announced == self.position {
             self.first = header;
@@ -135,7 +137,8 @@ impl<W: Words> Producer<W> {
         self.write_header(self.position, Header::NONE, Ordering::Relaxed);
         self.write_header(self.announced, self.first, Ordering::Release);
         self.announced = self.position;
-        self.ring.store(HEAD, self.position, Ordering::Relaxed);
+        let head = self.key.word(self.position);
+        self.ring.store(HEAD, head, Ordering::Release);
         self.data.published(&self.ring, self.position)
     }
 
@@ -154,24 +157,22 @@ impl<W: Words> Producer<W> {
     /// Looks how far the consumer has come.
     #[cold]
     pub(crate) fn refresh(&mut self) -> Result<(), RingError> {
-        if !self.session.is_at(&self.ring, CONSUMER_SESSION) {
-            // The consumer has not come yet, or it has gone: only who has met it can tell.
-            return if self.met {
+        let tail = self.ring.load(TAIL, Ordering::Acquire);
+        let Some(advance) = self.key.advance(tail, self.tail) else {
+            // The consumer has not come yet, or it has gone: only who has met it can tell. If it is there, one that had its
+            // slot before has stored late, and it will put that right.
+            return if self.met && !self.session.is_at(&self.ring, CONSUMER_SESSION) {
                 Err(RingError::Restarted)
             } else {
                 Ok(())
             };
-        }
+        };
         self.met = true;
-        let tail = self.ring.load(TAIL, Ordering::Acquire);
-        if !self.session.is_at(&self.ring, CONSUMER_SESSION) {
-            return Err(RingError::Restarted);
-        }
         // What is not announced yet cannot have been consumed.
-        if tail.wrapping_sub(self.tail) > self.announced - self.tail {
+        if advance > self.announced - self.tail {
             return Err(RingError::Corrupt);
         }
-        self.tail = tail;
+        self.tail += advance;
         Ok(())
     }
 

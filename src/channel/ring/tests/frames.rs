@@ -154,12 +154,13 @@ fn either_side_learns_that_the_other_has_begun_anew() {
 fn what_the_protocol_does_not_allow_is_corrupt() {
     let long = PLACE.longest() as u32;
     for header in [
-        Header::message(8, false, 8).word(),
-        Header::message(long + 1, false, 0).word(),
-        Header::message(u32::MAX, false, 0).word(),
-        Header::skip(0).word(),
-        Header::message(8, false, 0).word() | 1 << 35,
-        Header::message(8, false, 0).word() & !(1 << 32),
+        Header::message(8, false, mark(8)).word(),
+        Header::message(8, false, Session::new(2, 1).key().mark(0)).word(),
+        Header::message(long + 1, false, mark(0)).word(),
+        Header::message(u32::MAX, false, mark(0)).word(),
+        Header::skip(mark(0)).word(),
+        Header::message(8, false, mark(0)).word() | 1 << 30,
+        Header::message(8, false, mark(0)).word() & !(1 << 31),
         1,
         u64::MAX,
     ] {
@@ -168,15 +169,71 @@ fn what_the_protocol_does_not_allow_is_corrupt() {
         let error = consumer.peek().unwrap_err();
         assert_eq!(error, RingError::Corrupt, "{header:#x}");
     }
-    for tail in [17, 24, u64::MAX, 1 << 63] {
+    for position in [24, 32, u64::MAX, 1 << 31] {
         let (memory, mut producer, _consumer) = fresh();
         try_send(&mut producer, b"16 bytes").unwrap().unwrap();
         // Written, but not announced: nobody can have consumed it.
         let granted = write(&mut producer, b"16 bytes").unwrap().unwrap();
         producer.stage(granted, 8, false);
-        memory.store(TAIL, tail, Ordering::Relaxed);
-        assert_eq!(producer.refresh(), Err(RingError::Corrupt), "{tail:#x}");
+        memory.store(TAIL, FIRST.key().word(position), Ordering::Relaxed);
+        let refused = Err(RingError::Corrupt);
+        assert_eq!(producer.refresh(), refused, "{position:#x}");
     }
+}
+
+#[test]
+fn a_late_store_of_a_predecessor_to_the_tail_does_no_harm() {
+    let (memory, _, _) = fresh();
+    let late = |position| memory.store(TAIL, FIRST.key().word(position), Ordering::Release);
+    // Both have had a successor since, but the old consumer does not know yet.
+    let session = Session::new(1, 2);
+    let mut producer = Producer::begin(memory.clone(), PLACE, session);
+    let mut consumer = Consumer::begin(memory.clone(), PLACE, session);
+    for _ in 0..2 {
+        try_send(&mut producer, b"16 bytes").unwrap().unwrap();
+        try_receive(&mut consumer).unwrap();
+    }
+    consumer.publish();
+    producer.refresh().unwrap();
+    late(16);
+    assert_eq!(producer.refresh(), Ok(()));
+    assert_eq!(producer.free(), PLACE.size());
+
+    try_send(&mut producer, b"16 bytes").unwrap().unwrap();
+    try_receive(&mut consumer).unwrap();
+    consumer.publish();
+    late(32);
+    // The room that was given back is not lost.
+    assert_eq!(try_receive(&mut consumer).unwrap().0, None);
+    producer.refresh().unwrap();
+    assert_eq!(producer.free(), PLACE.size());
+}
+
+#[test]
+fn a_late_store_of_a_predecessor_to_a_header_is_no_message() {
+    let (memory, mut evicted, _) = fresh();
+    let session = Session::new(2, 1);
+    let mut producer = Producer::begin(memory.clone(), PLACE, session);
+    let mut consumer = Consumer::begin(memory, PLACE, session);
+    try_send(&mut producer, b"its own").unwrap().unwrap();
+    try_send(&mut evicted, b"too late").unwrap().unwrap();
+    assert_eq!(try_receive(&mut consumer), Err(RingError::Corrupt));
+}
+
+#[test]
+fn a_header_that_a_late_store_has_taken_away_is_missed() {
+    let (memory, mut producer, mut consumer) = fresh();
+    try_send(&mut producer, b"message").unwrap().unwrap();
+    memory.store(CONTROL_LEN, Header::NONE.word(), Ordering::Relaxed);
+    consumer.arm();
+    assert_eq!(try_receive(&mut consumer), Err(RingError::Corrupt));
+
+    // Who polls finds out too.
+    let (memory, mut producer, mut consumer) = fresh();
+    try_send(&mut producer, b"message").unwrap().unwrap();
+    memory.store(CONTROL_LEN, Header::NONE.word(), Ordering::Relaxed);
+    let found = (0..10_000).find_map(|_| try_receive(&mut consumer).err());
+    assert_eq!(found, Some(RingError::Corrupt));
 }
 
 #[test]
@@ -187,7 +244,7 @@ fn a_frame_beyond_the_end_is_corrupt() {
         try_receive(&mut consumer).unwrap();
     }
     let last = PLACE.size() - 16;
-    let header = |len| Header::message(len, false, last as u64).word();
+    let header = |len| Header::message(len, false, mark(last as u64)).word();
     memory.store(CONTROL_LEN + last, header(8), Ordering::Relaxed);
     assert_eq!(consumer.peek().unwrap().unwrap().len, 8);
     memory.store(CONTROL_LEN + last, header(9), Ordering::Relaxed);

@@ -29,14 +29,14 @@ fn scribble(numbers: &mut Numbers, memory: &Heap) {
     let word = match numbers.below(10) {
         0 => numbers.next(),
         1 => POLLING,
-        2 => position,
+        2 => FIRST.key().word(position),
         3 => Session::new(numbers.below(4) as u32, 1).0,
-        4 => Header::skip(position).word(),
-        5 => Header::message(u32::MAX - len, false, position).word(),
+        4 => Header::skip(mark(position)).word(),
+        5 => Header::message(u32::MAX - len, false, mark(position)).word(),
         6 => 0,
         // A header that is right but for its length.
-        7 | 8 => memory.load(offset, Ordering::Relaxed) >> 32 << 32 | u64::from(len),
-        _ => Header::message(len, len % 2 == 0, position).word(),
+        7 | 8 => memory.load(offset, Ordering::Relaxed) >> 31 << 31 | u64::from(len),
+        _ => Header::message(len, len % 2 == 0, mark(position)).word(),
     };
     memory.store(offset, word, Ordering::Relaxed);
 }

@@ -36,7 +36,9 @@ fn at_the_end() -> (Producer<Model>, Consumer<Model>) {
     let memory = memory(PLACE);
     let (mut producer, mut consumer) = ends(&memory, PLACE);
     for position in [72, 88, 104] {
-        let trap = Header::message(0, false, position).word().to_le_bytes();
+        let trap = Header::message(0, false, mark(position))
+            .word()
+            .to_le_bytes();
         try_send(&mut producer, &trap).unwrap().unwrap();
         try_receive(&mut consumer).unwrap();
     }

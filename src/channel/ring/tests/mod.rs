@@ -13,12 +13,17 @@ mod sleep;
 use std::vec;
 use std::vec::Vec;
 
-use super::frame::Header;
+use super::frame::{Header, Mark};
 use super::*;
 use crate::channel::words::doubles::{Atomic, Double};
 
 /// The first session of a test.
 const FIRST: Session = Session::new(1, 1);
+
+/// Returns the mark of a position in the first session.
+fn mark(position: u64) -> Mark {
+    FIRST.key().mark(position)
+}
 
 /// Memory of one ring.
 fn memory<A: Atomic>(place: Place) -> Double<A> {
