@@ -29,7 +29,7 @@ const ALIGN: usize = 0x80;
 /// Fewest and most slots of a region.
 pub const SLOTS: core::ops::RangeInclusive<u16> = 2..=256;
 /// Smallest and largest ring, as powers of two of bytes.
-const RING_LOG2: core::ops::RangeInclusive<u32> = 8..=30;
+const RING_LOG2: core::ops::RangeInclusive<u32> = 8..=29;
 /// The largest ring that is chosen where nothing is asked for: beyond, rings fall out of the caches.
 const DEFAULT_RING_LOG2: u32 = 22;
 

@@ -85,8 +85,8 @@ mod words;
 
 pub use doorbell::{Doorbell, NoDoorbell};
 pub use endpoint::{
-    Broken, ConnectError, Endpoint, Frame, Grant, Progress, Receiver, RecvError, SendError, Sender,
-    Wait,
+    Batch, Broken, ConnectError, Endpoint, Frame, Grant, Progress, Receiver, RecvError, SendError,
+    Sender, Wait,
 };
 pub use join::{Introduction, JoinError, Joining};
 pub use layout::SLOTS;

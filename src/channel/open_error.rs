@@ -67,7 +67,7 @@ impl fmt::Display for OpenError {
             ),
             Self::DoesNotFit { len, format } => write!(
                 f,
-                "{} slots with {} do not fit into {len} bytes; 2 to 256 slots and rings of 256 bytes to 1 gib are possible",
+                "{} slots with {} do not fit into {len} bytes; 2 to 256 slots and rings of 256 bytes to 512 MiB are possible",
                 format.slots,
                 if format.ring_log2.is_some() { "rings of that size" } else { "any rings" }
             ),

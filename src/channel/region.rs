@@ -101,6 +101,12 @@ impl<'m> Region<'m> {
     pub(super) fn is_current(&self) -> bool {
         self.table().is_current()
     }
+
+    /// Returns whether the region is still formatted by the geometry whose word is given.
+    #[inline]
+    pub(super) fn says(&self, geometry: u64) -> bool {
+        self.memory.load(GEOMETRY_AT, Ordering::Relaxed) == geometry
+    }
 }
 
 /// The slots of a region, on any kind of [`Words`].

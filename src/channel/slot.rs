@@ -129,9 +129,14 @@ impl<W: Words> Slot<W> {
     }
 
     /// Returns whether `state` is still what the slot says.
-    #[inline]
     pub(crate) fn is(&self, state: State) -> bool {
-        self.words.load(self.at + STATE, Ordering::Relaxed) == state.word()
+        self.says(state.word())
+    }
+
+    /// Returns whether the slot still says the state whose word is given.
+    #[inline]
+    pub(crate) fn says(&self, word: u64) -> bool {
+        self.words.load(self.at + STATE, Ordering::Relaxed) == word
     }
 
     /// Takes the slot, which was looked at as `seen`, for a new incarnation, which it returns unless somebody

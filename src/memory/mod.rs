@@ -116,6 +116,7 @@ impl<'m> SharedMemory<'m> {
     /// # Errors
     ///
     /// - [`AccessError::OutOfBounds`]: the part does not lie inside this view.
+    #[inline]
     pub fn region(&self, offset: usize, len_bytes: usize) -> Result<Self, AccessError> {
         let base = self.locate(offset, len_bytes)?;
         Ok(Self {
@@ -197,6 +198,7 @@ impl<'m> SharedMemory<'m> {
     ///
     /// - [`AccessError::OutOfBounds`]: the word does not lie inside this view.
     /// - [`AccessError::Misaligned`]: the word's address is not a multiple of 4.
+    #[inline]
     pub fn atomic_u32(&self, offset: usize) -> Result<&'m AtomicU32, AccessError> {
         let word = self.locate_aligned(offset, 4)?;
         // SAFETY: 1. inside the view and aligned, as just checked; 2. valid for `'m` and free of
@@ -213,6 +215,7 @@ impl<'m> SharedMemory<'m> {
     /// - [`AccessError::OutOfBounds`]: the word does not lie inside this view.
     /// - [`AccessError::Misaligned`]: the word's address is not a multiple of 8.
     #[cfg(target_has_atomic = "64")]
+    #[inline]
     pub fn atomic_u64(&self, offset: usize) -> Result<&'m AtomicU64, AccessError> {
         let word = self.locate_aligned(offset, 8)?;
         // SAFETY: the same three conditions as in `atomic_u32`, with 8 for 4.
@@ -252,6 +255,7 @@ impl<'m> SharedMemory<'m> {
     }
 
     /// Returns the address of a word of `size` bytes at `offset`, inside the view and aligned.
+    #[inline]
     fn locate_aligned(&self, offset: usize, size: usize) -> Result<*mut u8, AccessError> {
         let word = self.locate(offset, size)?.as_ptr();
         if word as usize % size != 0 {

@@ -79,7 +79,7 @@ impl<'r, 'm, D: Doorbell> Frame<'r, 'm, D> {
         self.memory
     }
 
-    /// Returns the address of the first byte, which is a multiple of 8, for code that brings its own rules of access.
+    /// Returns the address of the first byte, which is a multiple of 8, of 64 for one that was written as 512 bytes or more, for code that brings its own rules of access.
     #[must_use]
     pub const fn as_ptr(&self) -> *const u8 {
         self.memory.as_ptr()

@@ -64,7 +64,7 @@ impl<'s, 'm, D: Doorbell> Grant<'s, 'm, D> {
         self.memory
     }
 
-    /// Returns the address of the first byte, which is a multiple of 8, for code that brings its own rules of access.
+    /// Returns the address of the first byte, which is a multiple of 8, of 64 if the room is for 512 bytes or more, for code that brings its own rules of access.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.memory.as_ptr()
@@ -88,8 +88,7 @@ impl<'s, 'm, D: Doorbell> Grant<'s, 'm, D> {
     pub fn commit_first(self, len: usize) -> Result<(), Broken> {
         // Writing may have taken any time.
         self.sender.check()?;
-        let len = len.min(self.len());
-        self.sender.announce(self.granted, len, false);
+        self.sender.finish(self.granted, len);
         Ok(())
     }
 }

@@ -14,12 +14,22 @@ use crate::{PeerId, SharedMemory, VectorIndex};
 pub(super) struct Holder<'m> {
     pub(super) slot: Slot<SharedMemory<'m>>,
     pub(super) state: State,
+    /// The state's word, which is looked at with each message.
+    word: u64,
 }
 
-impl Holder<'_> {
+impl<'m> Holder<'m> {
+    pub(super) const fn new(slot: Slot<SharedMemory<'m>>, state: State) -> Self {
+        Self {
+            slot,
+            state,
+            word: state.word(),
+        }
+    }
+
     #[inline]
     fn is_there(&self) -> bool {
-        self.slot.is(self.state)
+        self.slot.says(self.word)
     }
 }
 
@@ -27,6 +37,8 @@ impl Holder<'_> {
 #[derive(Clone, Debug)]
 pub(super) struct Link<'m, D> {
     region: Region<'m>,
+    /// The geometry's word, as well.
+    geometry: u64,
     own: Holder<'m>,
     peer: Holder<'m>,
     /// What to ring, if the peer listens.
@@ -50,6 +62,7 @@ impl<'m, D: Doorbell> Link<'m, D> {
         let bell = peer_identity.device.zip(vector);
         Self {
             region,
+            geometry: region.geometry.word(),
             own,
             peer,
             bell: bell.map(|(device, vector)| (PeerId(device), VectorIndex(vector))),
@@ -82,12 +95,22 @@ impl<'m, D: Doorbell> Link<'m, D> {
         }
     }
 
+    /// Returns an error if the connection is known to be broken.
+    #[inline]
+    pub(super) fn check_known(&self) -> Result<(), Broken> {
+        self.broken.map_or(Ok(()), Err)
+    }
+
     /// Checks, before anything is written to a ring, that this is still its connection. `is_current` says whether it
     /// still has the session that this half has begun; it has not when the peer's next incarnation was connected to.
     #[inline]
     pub(super) fn check(&mut self, is_current: bool) -> Result<(), Broken> {
         // A new geometry leaves the slot's word as it is, so that is looked at too.
-        if is_current && self.broken.is_none() && self.own.is_there() && self.region.is_current() {
+        if is_current
+            && self.broken.is_none()
+            && self.own.is_there()
+            && self.region.says(self.geometry)
+        {
             Ok(())
         } else {
             Err(self.give_up())

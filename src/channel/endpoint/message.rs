@@ -68,14 +68,14 @@ impl<D: Doorbell> Sender<'_, D> {
             let rest = message.get(progress.bytes..).unwrap_or_default();
             let part = rest.get(..self.fragment()).unwrap_or(rest);
             let granted = self.grant(part.len())?;
-            self.fill(granted.payload, part);
+            let more = part.len() < rest.len();
+            self.write(granted, part, more);
+            self.announce();
             if progress.bytes == 0 {
                 self.message += 1;
                 progress.message = self.message;
             }
             progress.bytes += part.len();
-            let more = part.len() < rest.len();
-            self.announce(granted, part.len(), more);
             if !more {
                 return Ok(());
             }

@@ -27,6 +27,7 @@
 //! [`Member::poll_event`](super::Member::poll_event), since only they know of time; until another takes its slot, a
 //! connection to it is just silent.
 
+mod batch;
 mod error;
 mod frame;
 mod grant;
@@ -35,6 +36,7 @@ mod message;
 mod receiver;
 mod sender;
 
+pub use batch::Batch;
 pub use error::{Broken, ConnectError, RecvError, SendError};
 pub use frame::Frame;
 pub use grant::Grant;
@@ -97,10 +99,7 @@ impl<'m> Member<'m> {
         if slot.0 == self.seat.slot || slot.0 >= region.slots() {
             return Err(ConnectError::NoPeer { slot });
         }
-        let own = Holder {
-            slot: region.slot(self.seat.slot),
-            state: self.seat.state,
-        };
+        let own = Holder::new(region.slot(self.seat.slot), self.seat.state);
         let own_identity = own.slot.identity(own.state).ok_or(ConnectError::Evicted)?;
         if !region.is_current() {
             return Err(ConnectError::Evicted);
@@ -111,7 +110,7 @@ impl<'m> Member<'m> {
             return Err(nobody);
         }
         let peer_identity = peer.identity(state).ok_or(nobody)?;
-        let peer = Holder { slot: peer, state };
+        let peer = Holder::new(peer, state);
 
         let outward = self.ring(self.seat.slot, slot.0).ok_or(nobody)?;
         let inward = self.ring(slot.0, self.seat.slot).ok_or(nobody)?;

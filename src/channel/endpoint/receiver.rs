@@ -118,19 +118,29 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Returns the next frame of a message.
+    ///
+    /// Reading does no harm, whoever has the slots by now, and what is read is checked; so whether the connection is still this one
+    /// is looked at only before something is written.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Peeked>, Broken> {
-        self.check()?;
+        self.link.check_known()?;
         if self.patience > 0 {
-            self.patience -= 1;
-            if self.patience == 0 {
-                self.consumer.poll();
-            }
+            self.lose_patience()?;
         }
         match self.look()? {
             Some(peeked) if peeked.len == 0 => self.examine_empty(peeked),
             next => Ok(next),
         }
+    }
+
+    /// Counts a look, and after the last of them says that nobody need ring.
+    fn lose_patience(&mut self) -> Result<(), Broken> {
+        self.patience -= 1;
+        if self.patience == 0 {
+            self.check()?;
+            self.consumer.poll();
+        }
+        Ok(())
     }
 
     /// Treats a frame without payload: the end of a message that was given up, or an empty message.
@@ -165,6 +175,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// Finds out why there is nothing.
     #[inline]
     fn look_at_peer(&mut self) -> Result<Option<Peeked>, Broken> {
+        self.check()?;
         let asked = self.consumer.publish();
         self.link.ring_if(asked);
         if self.link.is_peer_there() {
@@ -209,8 +220,11 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
             self.passed = 0;
             self.message += 1;
         }
-        let asked = self.consumer.release(peeked);
-        self.link.ring_if(asked);
+        // What has been received stays so if the connection has ended; the next call tells.
+        if self.consumer.pass(peeked) && self.check().is_ok() {
+            let asked = self.consumer.publish();
+            self.link.ring_if(asked);
+        }
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The half of a connection that sends: [`Sender`].
 
+use super::batch::Batch;
 use super::error::{Broken, SendError};
 use super::grant::Grant;
 use super::link::Link;
@@ -65,9 +66,15 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), SendError> {
         let granted = self.begin(message.len())?;
-        self.fill(granted.payload, message);
-        self.announce(granted, message.len(), false);
+        self.write(granted, message, false);
+        self.announce();
         Ok(())
+    }
+
+    /// Begins messages that are announced together: the peer learns of all of them at once, and is rung at most once.
+    #[inline]
+    pub fn batch(&mut self) -> Batch<'_, 'm, D> {
+        Batch::new(self)
     }
 
     /// Sends the parts as one message.
@@ -82,10 +89,10 @@ impl<'m, D: Doorbell> Sender<'m, D> {
         let granted = self.begin(len)?;
         let mut offset = granted.payload;
         for part in parts {
-            self.fill(offset, part);
+            Words::write(self.producer.words(), offset, part);
             offset += part.len();
         }
-        self.announce(granted, len, false);
+        self.finish(granted, len);
         Ok(())
     }
 
@@ -148,7 +155,7 @@ impl<'m, D: Doorbell> Sender<'m, D> {
 
     /// Finds room for a message of its own.
     #[inline]
-    fn begin(&mut self, len: usize) -> Result<Granted, SendError> {
+    pub(super) fn begin(&mut self, len: usize) -> Result<Granted, SendError> {
         if self.is_inside {
             self.end_short()?;
         }
@@ -160,7 +167,7 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     #[cold]
     pub(super) fn end_short(&mut self) -> Result<(), SendError> {
         let granted = self.grant(0)?;
-        self.announce(granted, 0, false);
+        self.finish(granted, 0);
         Ok(())
     }
 
@@ -190,16 +197,25 @@ impl<'m, D: Doorbell> Sender<'m, D> {
         }
     }
 
+    /// Writes a frame, to be announced.
     #[inline]
-    pub(super) fn fill(&self, offset: usize, bytes: &[u8]) {
-        Words::write(self.producer.words(), offset, bytes);
+    pub(super) fn write(&mut self, granted: Granted, payload: &[u8], more: bool) {
+        self.is_inside = more;
+        self.producer.write(granted, payload, more);
     }
 
-    /// Makes a frame known, and rings if the receiver waits for it.
+    /// Ends a frame that is a message, or the end of one, whose payload is written, and makes it known.
     #[inline]
-    pub(super) fn announce(&mut self, granted: Granted, len: usize, more: bool) {
-        self.is_inside = more;
-        let asked = self.producer.commit(granted, len, more);
+    pub(super) fn finish(&mut self, granted: Granted, len: usize) {
+        self.is_inside = false;
+        self.producer.finish(granted, len, false);
+        self.announce();
+    }
+
+    /// Makes known what is written, and rings if the receiver waits for it.
+    #[inline]
+    pub(super) fn announce(&mut self) {
+        let asked = self.producer.announce();
         self.link.ring_if(asked);
     }
 

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::frame::{frame_len, Header, Key, Place, WORD};
+use super::frame::{Header, Key, Place};
 use super::{
     RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
 };
@@ -30,7 +30,7 @@ pub(crate) struct Consumer<W> {
 }
 
 /// Every so many looks that find nothing, one is also at the head, which is on a line of its own.
-const LOOKS_FOR_HEAD: u32 = 1024;
+const LOOKS_FOR_HEAD: u32 = 1 << 16;
 
 /// A frame that is there.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Peeked {
     pub(crate) len: usize,
     /// Whether the message goes on in the next frame.
     pub(crate) more: bool,
+    /// The position behind it.
+    end: u64,
 }
 
 impl<W: Words> Consumer<W> {
@@ -86,15 +88,20 @@ impl<W: Words> Consumer<W> {
             if header == Header::NONE {
                 return self.wait_for_header(offset);
             }
-            if let Some((len, more)) = header.as_message(self.key.mark(self.position)) {
+            if let Some(message) = header.as_message(self.key.mark(self.position)) {
+                let end = message.start.end(self.position, message.len);
                 // Else it would reach beyond the end of the ring.
-                if len > self.place.longest() || frame_len(len) > self.place.to_end(self.position) {
+                if message.len > self.place.longest()
+                    || end - self.position > self.place.to_end(self.position) as u64
+                {
                     return Err(self.blame());
                 }
+                let payload = message.start.payload(self.position);
                 return Ok(Some(Peeked {
-                    payload: CONTROL_LEN + offset + WORD,
-                    len,
-                    more,
+                    payload: CONTROL_LEN + self.place.offset(payload),
+                    len: message.len,
+                    more: message.more,
+                    end,
                 }));
             }
             if !header.is_skip(self.key.mark(self.position)) || offset == 0 {
@@ -143,12 +150,12 @@ impl<W: Words> Consumer<W> {
         }
     }
 
-    /// Passes the frame that [`Consumer::peek`] returned last. Returns whether to ring, because the producer waits for the room.
+    /// Passes the frame that [`Consumer::peek`] returned last. Returns whether it is time to [publish](Consumer::publish): that
+    /// costs both sides a cache line, so not for each frame.
     #[inline]
-    pub(crate) fn release(&mut self, peeked: Peeked) -> bool {
-        self.position += frame_len(peeked.len) as u64;
-        // Making it known costs both sides a cache line, so not for each frame.
-        self.position - self.published >= self.place.size() as u64 / 8 && self.publish()
+    pub(crate) fn pass(&mut self, peeked: Peeked) -> bool {
+        self.position = peeked.end;
+        self.position - self.published >= self.place.size() as u64 / 8
     }
 
     /// Makes known how far the consumer has come. Returns whether to ring.

@@ -4,11 +4,17 @@
 /// Bytes of a header, and what every frame is a multiple of.
 pub(crate) const WORD: usize = 8;
 
+/// Payloads of so many bytes begin at a line of the cache: copies of whole lines are faster, and touch as many.
+const ALIGNED_FROM: usize = 512;
+/// Bytes of a line of the cache.
+pub(crate) const LINE: usize = 64;
+
 /// The header of a frame, as one word.
 ///
 /// | bits | |
 /// | --- | --- |
-/// | 0 to 28 | length of the payload in bytes |
+/// | 0 to 27 | length of the payload in bytes |
+/// | 28 | the payload begins at the next multiple of 64; else behind the header |
 /// | 29 | the message goes on in the next frame |
 /// | 30 | the rest of the ring is skipped; there is no payload |
 /// | 31 | 1: there is a frame |
@@ -16,7 +22,8 @@ pub(crate) const WORD: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header(u64);
 
-const LEN: u32 = MORE - 1;
+const LEN: u32 = ALIGNED - 1;
+const ALIGNED: u32 = 1 << 28;
 const MORE: u32 = 1 << 29;
 const SKIP: u32 = 1 << 30;
 const PRESENT: u32 = 1 << 31;
@@ -31,8 +38,13 @@ impl Header {
 
     /// Returns the header of a frame with `len` bytes of payload.
     #[inline]
-    pub(crate) const fn message(len: u32, more: bool, mark: Mark) -> Self {
-        Self::new(len & LEN | if more { MORE } else { 0 } | PRESENT, mark)
+    pub(crate) const fn message(len: u32, start: Start, more: bool, mark: Mark) -> Self {
+        let start = match start {
+            Start::Behind => 0,
+            Start::Aligned => ALIGNED,
+        };
+        let more = if more { MORE } else { 0 };
+        Self::new(len & LEN | start | more | PRESENT, mark)
     }
 
     /// Returns the header that leads to the start of the ring.
@@ -50,17 +62,70 @@ impl Header {
         self.0
     }
 
-    /// Returns the length of the payload and whether more follows, of a header that is one of a message with this mark.
+    /// Returns what a header of a message with this mark says.
     #[inline]
-    pub(crate) fn as_message(self, mark: Mark) -> Option<(usize, bool)> {
+    pub(crate) fn as_message(self, mark: Mark) -> Option<Message> {
         let low = self.0 as u32;
         let is_message = (self.0 >> 32) as u32 == mark.0 && low & (PRESENT | SKIP) == PRESENT;
-        is_message.then_some(((low & LEN) as usize, low & MORE != 0))
+        is_message.then_some(Message {
+            len: (low & LEN) as usize,
+            start: if low & ALIGNED == 0 {
+                Start::Behind
+            } else {
+                Start::Aligned
+            },
+            more: low & MORE != 0,
+        })
     }
 
     /// Returns whether it is a skip with this mark.
     pub(crate) fn is_skip(self, mark: Mark) -> bool {
         self == Self::skip(mark)
+    }
+}
+
+/// What the header of a message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) len: usize,
+    pub(crate) start: Start,
+    pub(crate) more: bool,
+}
+
+/// Where a payload begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Behind the header.
+    Behind,
+    /// At the next line of the cache.
+    Aligned,
+}
+
+impl Start {
+    /// Returns where a payload of up to `len` bytes is put.
+    #[inline]
+    pub(crate) const fn of(len: usize) -> Self {
+        if len >= ALIGNED_FROM {
+            Self::Aligned
+        } else {
+            Self::Behind
+        }
+    }
+
+    /// Returns the position of the payload of a frame at `position`.
+    #[inline]
+    pub(crate) const fn payload(self, position: u64) -> u64 {
+        let behind = position + WORD as u64;
+        match self {
+            Self::Behind => behind,
+            Self::Aligned => (behind + (LINE as u64 - 1)) & !(LINE as u64 - 1),
+        }
+    }
+
+    /// Returns the position behind a frame at `position` with `len` bytes of payload.
+    #[inline]
+    pub(crate) const fn end(self, position: u64, len: usize) -> u64 {
+        self.payload(position) + (len.div_ceil(WORD) * WORD) as u64
     }
 }
 
@@ -117,7 +182,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns the arithmetic of a ring of 2 to the power of `size_log2` bytes, 6 to 30.
+    /// Returns the arithmetic of a ring of 2 to the power of `size_log2` bytes, 6 to 29.
     pub(crate) const fn new(size_log2: u32) -> Self {
         Self {
             size: 1 << size_log2,
@@ -144,12 +209,10 @@ impl Place {
 
     /// Returns the longest payload of one frame: whatever the position, it fits before or after the end.
     pub(crate) const fn longest(self) -> usize {
-        self.size / 2 - 2 * WORD
+        let behind = self.size / 2 - 2 * WORD;
+        match Start::of(behind) {
+            Start::Behind => behind,
+            Start::Aligned => behind - (LINE - WORD),
+        }
     }
-}
-
-/// Returns the bytes that a frame takes.
-#[inline]
-pub(crate) const fn frame_len(payload: usize) -> usize {
-    WORD + payload.div_ceil(WORD) * WORD
 }

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::frame::{frame_len, Header, Key, Place, WORD};
+use super::frame::{Header, Key, Place, Start, LINE, WORD};
 use super::{
     RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
 };
@@ -37,6 +37,7 @@ pub(crate) struct Producer<W> {
 pub(crate) struct Granted {
     /// Where its header will be.
     position: u64,
+    start: Start,
     /// Offset of its payload in the ring's part of the region.
     pub(crate) payload: usize,
     /// Bytes of payload that there is room for.
@@ -75,47 +76,81 @@ impl<W: Words> Producer<W> {
 
     /// Finds room for a payload of `len` bytes, at most [`Producer::longest`]; `None` while there is none.
     ///
-    /// What is granted lasts until the next call of [`Producer::stage`] or [`Producer::commit`]; it may be dropped.
+    /// What is granted lasts until the next call of [`Producer::write`] or [`Producer::finish`]; it may be dropped.
     #[inline]
     pub(crate) fn grant(&mut self, len: usize) -> Result<Option<Granted>, RingError> {
         debug_assert!(len <= self.longest(), "{len}");
-        let (skipped, need) = self.need(len);
+        let (position, end) = self.frame(len);
+        let need = self.room(end);
         if need > self.free() {
             self.refresh()?;
             if need > self.free() {
                 return Ok(None);
             }
         }
-        let position = self.position + skipped as u64;
+        let start = Start::of(len);
         Ok(Some(Granted {
             position,
-            payload: CONTROL_LEN + self.place.offset(position) + WORD,
+            start,
+            payload: CONTROL_LEN + self.place.offset(start.payload(position)),
             len,
         }))
     }
 
-    /// Returns the bytes that are skipped before a frame, and those that must be free for it.
+    /// Returns where the next frame begins and ends: before the end of the ring, or at its start.
     #[inline]
-    const fn need(&self, len: usize) -> (usize, usize) {
-        let frame = frame_len(len);
-        let to_end = self.place.to_end(self.position);
-        let skipped = if frame > to_end { to_end } else { 0 };
-        // Behind the frame the next header's place is zeroed.
-        (skipped, skipped + frame + WORD)
+    const fn frame(&self, len: usize) -> (u64, u64) {
+        let start = Start::of(len);
+        let end = start.end(self.position, len);
+        let to_end = self.place.to_end(self.position) as u64;
+        if end - self.position <= to_end {
+            return (self.position, end);
+        }
+        let position = self.position + to_end;
+        (position, start.end(position, len))
     }
 
-    /// Announces a granted frame, of which the first `len` bytes are the payload. Returns whether to ring.
+    /// Returns the bytes that must be free for a frame that ends at `end`. Behind it the next header's place is zeroed.
     #[inline]
-    pub(crate) fn commit(&mut self, granted: Granted, len: usize, more: bool) -> bool {
-        self.stage(granted, len, more);
-        self.announce()
+    const fn room(&self, end: u64) -> usize {
+        (end - self.position) as usize + WORD
+    }
+
+    /// Writes a granted frame with this payload, of the length that was asked for, to be announced together with others.
+    ///
+    /// The consumer looks at the line of the header all the time and takes it away with each look. So everything else is
+    /// written before what is in that line.
+    #[inline]
+    pub(crate) fn write(&mut self, granted: Granted, payload: &[u8], more: bool) {
+        self.clear_next(&granted, payload.len());
+        let first = LINE - granted.payload % LINE;
+        let (first, rest) = payload.split_at(first.min(payload.len()));
+        if !rest.is_empty() {
+            self.ring.write(granted.payload + first.len(), rest);
+        }
+        self.ring.write(granted.payload, first);
+        self.stage(granted, payload.len(), more);
     }
 
     /// Ends a granted frame, of which the first `len` bytes are the payload, to be announced together with others.
     #[inline]
-    pub(crate) fn stage(&mut self, granted: Granted, len: usize, more: bool) {
+    pub(crate) fn finish(&mut self, granted: Granted, len: usize, more: bool) {
         let len = len.min(granted.len);
-        let mut header = Header::message(len as u32, more, self.key.mark(granted.position));
+        self.clear_next(&granted, len);
+        self.stage(granted, len, more);
+    }
+
+    /// Zeroes the place of the header behind a frame.
+    #[inline]
+    fn clear_next(&self, granted: &Granted, len: usize) {
+        let next = granted.start.end(granted.position, len);
+        self.write_header(next, Header::NONE, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn stage(&mut self, granted: Granted, len: usize, more: bool) {
+        let mark = self.key.mark(granted.position);
+        let mut header = Header::message(len as u32, granted.start, more, mark);
         if granted.position != self.position {
             self.write_header(granted.position, header, Ordering::Relaxed);
             header = Header::skip(self.key.mark(self.position));
@@ -125,16 +160,15 @@ impl<W: Words> Producer<W> {
         } else {
             self.write_header(self.position, header, Ordering::Relaxed);
         }
-        self.position = granted.position + frame_len(len) as u64;
+        self.position = granted.start.end(granted.position, len);
     }
 
-    /// Announces what was staged, before anything is waited for. Returns whether to ring.
+    /// Announces what was written, before anything is waited for. Returns whether to ring.
     #[inline]
     pub(crate) fn announce(&mut self) -> bool {
         if self.announced == self.position {
             return false;
         }
-        self.write_header(self.position, Header::NONE, Ordering::Relaxed);
         self.write_header(self.announced, self.first, Ordering::Release);
         self.announced = self.position;
         let head = self.key.word(self.position);
@@ -178,8 +212,8 @@ impl<W: Words> Producer<W> {
 
     /// Asks to be woken when a payload of `len` bytes fits. Try again afterwards, then sleep as told.
     pub(crate) fn arm(&mut self, len: usize) -> Sleep {
-        let (_, need) = self.need(len);
-        let end = self.position + need as u64;
+        let (_, end) = self.frame(len);
+        let end = self.position + self.room(end) as u64;
         // Less than 0 is room that was there from the start: the next try finds it.
         let position = end.saturating_sub(self.place.size() as u64);
         self.space.arm(&self.ring, position)

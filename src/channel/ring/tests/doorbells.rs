@@ -73,8 +73,7 @@ fn one_announcement_of_many_frames_rings_once() {
     let (mut producer, mut consumer) = ends(&memory, PLACE);
     consumer.arm();
     for i in 0..100 {
-        let granted = write(&mut producer, &message(i, 64)).unwrap().unwrap();
-        producer.stage(granted, 64, false);
+        write(&mut producer, &message(i, 64)).unwrap().unwrap();
     }
     assert!(producer.announce());
     assert!(!producer.announce());

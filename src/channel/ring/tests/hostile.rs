@@ -23,6 +23,7 @@ const BOUND: usize = 24;
 fn scribble(numbers: &mut Numbers, memory: &Heap) {
     let position = numbers.below(1 << 12) as u64 * 8;
     let len = numbers.below(PLACE.size()) as u32;
+    let start = [Start::Behind, Start::Aligned][numbers.below(2)];
     // As often one of the control words as one of the data.
     let end = [CONTROL_LEN, memory.len()][numbers.below(2)];
     let offset = numbers.below(end / 8) * 8;
@@ -32,11 +33,11 @@ fn scribble(numbers: &mut Numbers, memory: &Heap) {
         2 => FIRST.key().word(position),
         3 => Session::new(numbers.below(4) as u32, 1).0,
         4 => Header::skip(mark(position)).word(),
-        5 => Header::message(u32::MAX - len, false, mark(position)).word(),
+        5 => Header::message(u32::MAX - len, start, false, mark(position)).word(),
         6 => 0,
         // A header that is right but for its length.
-        7 | 8 => memory.load(offset, Ordering::Relaxed) >> 31 << 31 | u64::from(len),
-        _ => Header::message(len, len % 2 == 0, mark(position)).word(),
+        7 | 8 => memory.load(offset, Ordering::Relaxed) >> 29 << 29 | u64::from(len),
+        _ => Header::message(len, start, len % 2 == 0, mark(position)).word(),
     };
     memory.store(offset, word, Ordering::Relaxed);
 }
@@ -154,9 +155,7 @@ impl Sending {
                 self.producer.poll();
                 Ok(None)
             }
-            2..=5 => Ok(write(&mut self.producer, &message(len, len))?
-                .map(|granted| self.producer.stage(granted, len, true))
-                .map(|()| false)),
+            2..=5 => Ok(write(&mut self.producer, &message(len, len))?.map(|()| false)),
             6 => Ok(Some(self.producer.announce())),
             _ => try_send(&mut self.producer, &message(len, len)),
         });

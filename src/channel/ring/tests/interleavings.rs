@@ -36,7 +36,7 @@ fn at_the_end() -> (Producer<Model>, Consumer<Model>) {
     let memory = memory(PLACE);
     let (mut producer, mut consumer) = ends(&memory, PLACE);
     for position in [72, 88, 104] {
-        let trap = Header::message(0, false, mark(position))
+        let trap = Header::message(0, Start::Behind, false, mark(position))
             .word()
             .to_le_bytes();
         try_send(&mut producer, &trap).unwrap().unwrap();
@@ -68,8 +68,7 @@ fn frames_announced_together_pass_the_end_of_the_ring() {
         let (mut producer, mut consumer) = at_the_end();
         let sending = loom::thread::spawn(move || {
             for message in [&[1; 16][..], &[2; 8]] {
-                let granted = write(&mut producer, message).unwrap().unwrap();
-                producer.stage(granted, message.len(), false);
+                write(&mut producer, message).unwrap().unwrap();
             }
             producer.announce();
         });

@@ -13,7 +13,7 @@ mod sleep;
 use std::vec;
 use std::vec::Vec;
 
-use super::frame::{Header, Mark};
+use super::frame::{Header, Mark, Start};
 use super::*;
 use crate::channel::words::doubles::{Atomic, Double};
 
@@ -41,19 +41,13 @@ fn try_send<W: Words>(
     producer: &mut Producer<W>,
     message: &[u8],
 ) -> Result<Option<bool>, RingError> {
-    Ok(write(producer, message)?.map(|granted| producer.commit(granted, message.len(), false)))
+    Ok(write(producer, message)?.map(|()| producer.announce()))
 }
 
-/// Writes a message into the room for it, if there is any.
-fn write<W: Words>(
-    producer: &mut Producer<W>,
-    message: &[u8],
-) -> Result<Option<Granted>, RingError> {
+/// Writes a message if there is room, to be announced.
+fn write<W: Words>(producer: &mut Producer<W>, message: &[u8]) -> Result<Option<()>, RingError> {
     let granted = producer.grant(message.len())?;
-    if let Some(granted) = granted {
-        producer.words().write(granted.payload, message);
-    }
-    Ok(granted)
+    Ok(granted.map(|granted| producer.write(granted, message, false)))
 }
 
 /// Receives a message if there is one, and returns with it whether to ring; as in use, all room is given back if not.
@@ -64,7 +58,7 @@ fn try_receive<W: Words>(consumer: &mut Consumer<W>) -> Result<(Option<Vec<u8>>,
     let mut message = vec![0; peeked.len];
     consumer.words().read(peeked.payload, &mut message);
     consumer.verify()?;
-    let ring = consumer.release(peeked);
+    let ring = consumer.pass(peeked) && consumer.publish();
     Ok((Some(message), ring))
 }
 

@@ -164,7 +164,7 @@ impl Pair {
     fn send(&mut self, len: usize, kept: usize, announce: bool) {
         self.messages += 1;
         let mut message = message(self.messages, len);
-        let granted = match write(&mut self.producer, &message) {
+        let granted = match self.producer.grant(len) {
             Ok(Some(granted)) => granted,
             Ok(None) => return,
             Err(error) => {
@@ -173,8 +173,13 @@ impl Pair {
                 return;
             }
         };
-        message.truncate(kept);
-        self.producer.stage(granted, message.len(), false);
+        if kept < len {
+            self.producer.words().write(granted.payload, &message);
+            message.truncate(kept);
+            self.producer.finish(granted, kept, false);
+        } else {
+            self.producer.write(granted, &message, false);
+        }
         self.staged.push(message);
         if announce {
             self.announce();

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is measured, the same for every way to pass messages.
+
+use std::hint::{black_box, spin_loop};
+use std::time::Instant;
+
+use crate::cores::Cores;
+
+/// One who sends messages of one length.
+pub trait Tx: Send {
+    /// Sends a message if there is room.
+    fn try_send(&mut self, message: &[u8]) -> bool;
+
+    /// Ends what was sent together.
+    fn flush(&mut self) {}
+}
+
+/// One who receives them.
+pub trait Rx: Send {
+    /// Receives a message, of the length of `buffer`, if there is one.
+    fn try_recv(&mut self, buffer: &mut [u8]) -> bool;
+}
+
+/// A way to pass messages.
+pub trait Contender {
+    /// One end.
+    type Tx: Tx;
+    /// The other.
+    type Rx: Rx;
+
+    /// Makes two ways for messages of `len` bytes, one there and one back.
+    fn make(len: usize) -> [(Self::Tx, Self::Rx); 2];
+}
+
+/// Something that can be timed.
+pub trait Case {
+    /// Returns the nanoseconds of a round trip, of `count`.
+    fn round_trip(&mut self, cores: Cores, count: u32) -> f64;
+
+    /// Returns the nanoseconds of a message in a stream of `count`.
+    fn stream(&mut self, cores: Cores, count: u32) -> f64;
+}
+
+/// A contender at work.
+pub struct Rig<C: Contender> {
+    len: usize,
+    there: (C::Tx, C::Rx),
+    back: (C::Tx, C::Rx),
+}
+
+impl<C: Contender> Rig<C> {
+    pub fn new(len: usize) -> Self {
+        let [there, back] = C::make(len);
+        Self { len, there, back }
+    }
+}
+
+impl<C: Contender> Case for Rig<C> {
+    fn round_trip(&mut self, cores: Cores, count: u32) -> f64 {
+        let (message, mut buffer) = (vec![0x5a; self.len], vec![0; self.len]);
+        let mut echo = vec![0; self.len];
+        let ((ask, asked), (answer, answered)) = (&mut self.there, &mut self.back);
+        let (elapsed, ()) = cores.run(
+            || {
+                let start = Instant::now();
+                for _ in 0..count {
+                    send(ask, &message);
+                    ask.flush();
+                    recv(answered, &mut buffer);
+                }
+                start.elapsed()
+            },
+            || {
+                for _ in 0..count {
+                    recv(asked, &mut echo);
+                    send(answer, &echo);
+                    answer.flush();
+                }
+            },
+        );
+        assert!(buffer == message, "what came back is not what was sent");
+        elapsed.as_nanos() as f64 / f64::from(count)
+    }
+
+    fn stream(&mut self, cores: Cores, count: u32) -> f64 {
+        let message = vec![0x5a; self.len];
+        let mut buffer = vec![0; self.len];
+        let (tx, rx) = &mut self.there;
+        let (elapsed, ()) = cores.run(
+            || {
+                let start = Instant::now();
+                for _ in 0..count {
+                    recv(rx, &mut buffer);
+                }
+                start.elapsed()
+            },
+            || {
+                for _ in 0..count {
+                    send(tx, &message);
+                }
+                tx.flush();
+            },
+        );
+        assert!(buffer == message, "what came is not what was sent");
+        elapsed.as_nanos() as f64 / f64::from(count)
+    }
+}
+
+fn send(tx: &mut impl Tx, message: &[u8]) {
+    while !tx.try_send(black_box(message)) {
+        spin_loop();
+    }
+}
+
+fn recv(rx: &mut impl Rx, buffer: &mut [u8]) {
+    while !rx.try_recv(black_box(&mut *buffer)) {
+        spin_loop();
+    }
+}
