@@ -3,19 +3,22 @@
 //!
 //! Order: what is there is taken; a missing kernel target comes from rustup, which needs no
 //! rights; the rest comes from apt on Debian and its relatives, as root or with a sudo that asks
-//! no password. Everywhere else nothing is touched and the user gets the commands to type.
+//! no password. Everywhere else nothing is touched and the user gets the commands to type. No
+//! package is ever removed, and one is put back to an older version only if the user allows it.
 
 mod advice;
 mod apt;
 pub(crate) mod installer;
+mod newer;
 
 use crate::paths;
 use crate::probe::{Probe, ThisMachine};
 use crate::progress::note;
 use crate::toolchain::TARGET;
 use crate::tools::{Lack, Missing, Tools};
-use apt::Apt;
+use apt::{Apt, QemuFailure};
 use installer::{InstallFailure, Installer, Runner};
+pub use newer::Newer;
 use std::fmt;
 use std::time::Duration;
 
@@ -44,6 +47,13 @@ pub enum SetupError {
         /// Why it is not installed.
         why: String,
     },
+    /// Other packages are in the way, and may not be put back to an older version.
+    Newer {
+        /// What is missing.
+        missing: Missing,
+        /// What is in the way.
+        newer: Newer,
+    },
     /// Installing failed.
     Failed {
         /// What is missing.
@@ -62,6 +72,13 @@ impl fmt::Display for SetupError {
             Self::NotInstalled { missing, why } => {
                 write!(f, "{missing}\n{why}; to install it by hand:\n")?;
                 missing
+            }
+            Self::Newer { missing, newer } => {
+                let variable = newer::VARIABLE;
+                return write!(
+                    f,
+                    "{missing}\n{newer}; to put it back: {variable}=1 cargo xtask setup"
+                );
             }
             Self::Failed { missing, failure } => {
                 write!(f, "{failure}\n{missing}\nto install it by hand:\n")?;
@@ -86,6 +103,7 @@ impl std::error::Error for SetupError {}
 ///
 /// - Something is missing and cannot, or may not, be installed; the message has the commands to
 ///   type.
+/// - A package has to be put back to an older version, and `IVSHMEM_ALLOW_DOWNGRADES` is not 1.
 /// - `IVSHMEM_QEMU` or `IVSHMEM_ACCEL` does not hold.
 pub fn ensure(install: Install) -> Result<Tools, SetupError> {
     let log = paths::root().join("target/setup.log");
@@ -122,8 +140,14 @@ fn ensure_on(
                 return Err(SetupError::NotInstalled { missing, why });
             }
         };
-        let done = apt.install(apt::QEMU_PACKAGES, installer);
-        done.map_err(|failure| failed(&missing, failure))?;
+        let done = apt.install_qemu(machine, installer);
+        done.map_err(|failure| match failure {
+            QemuFailure::Newer(newer) => SetupError::Newer {
+                missing: missing.clone(),
+                newer,
+            },
+            QemuFailure::Installer(failure) => failed(&missing, failure),
+        })?;
     }
     if lacks_toolchain(&missing) {
         install_toolchain(machine, apt, &missing, installer)?;

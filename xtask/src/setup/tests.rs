@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of the order of steps, on made-up machines that the installers change.
 
+use super::newer::tests::{with_newer_utils, NEW, OLD};
 use super::*;
 use crate::probe::fake::FakeMachine;
 use std::cell::RefCell;
@@ -196,6 +197,41 @@ fn a_failed_installation_shows_what_the_installer_said() {
     assert!(matches!(error, SetupError::Failed { .. }), "{error}");
     assert!(error.to_string().contains("no network"), "{error}");
     assert_eq!(ran.len(), 2, "the rest is not tried: {ran:?}");
+}
+
+/// A machine whose package lists have an older QEMU than its qemu-utils is of.
+fn with_newer_qemu_utils() -> FakeMachine {
+    with_newer_utils(
+        with_target(with_rustup(debian())),
+        "qemu-system-x86 seabios ovmf",
+    )
+}
+
+#[test]
+fn a_newer_qemu_utils_is_left_alone_and_the_user_told_what_to_type() {
+    let (result, ran) = set_up(with_newer_qemu_utils(), Install::IfMissing, network);
+    assert_eq!(ran.len(), 1, "only the lists are read: {ran:?}");
+    let text = result.unwrap_err().to_string();
+    let line = text.lines().last().unwrap();
+    for part in [
+        &format!("qemu-utils {NEW}"),
+        "IVSHMEM_ALLOW_DOWNGRADES=1 cargo xtask setup",
+    ] {
+        assert!(line.contains(part), "{part} is in {text}");
+    }
+}
+
+#[test]
+fn a_newer_qemu_utils_is_put_back_if_that_is_allowed() {
+    let machine = with_newer_qemu_utils().with_variable("IVSHMEM_ALLOW_DOWNGRADES", "1");
+    let (result, ran) = set_up(machine, Install::IfMissing, network);
+    assert!(result.is_ok());
+    let options = "install -y --no-install-recommends --no-remove --allow-downgrades";
+    let packages = format!("qemu-system-x86 seabios ovmf qemu-utils={OLD}");
+    assert!(
+        ran[1].ends_with(&format!("{options} {packages}")),
+        "{ran:?}"
+    );
 }
 
 #[test]
