@@ -9,6 +9,7 @@
 //! | [`probe`] | what this machine has, behind a trait so that decisions are tested on made-up machines |
 //! | [`tools`], [`accelerator`], [`toolchain`] | the decisions: which QEMU, which accelerator, which route to the kernel |
 //! | [`setup`] | installs what is missing, or says how to |
+//! | [`build`] | builds one executable by cargo |
 //! | [`kernel`] | builds the test kernel |
 //! | [`image`] | makes of it a disk image for UEFI |
 //! | [`qemu`] | command lines, virtual machines and their serial log |
@@ -25,6 +26,7 @@
 #![deny(unsafe_code)]
 
 pub mod accelerator;
+pub mod build;
 pub mod command_line;
 pub mod conformance;
 pub mod demo;
