@@ -21,6 +21,7 @@
 //! | [`trials`] | test binaries whose trials need virtual machines |
 //! | [`conformance`] | the scenarios on somebody else's hypervisor, as TAP |
 //! | [`size`] | how much of the kernel is the driver |
+//! | [`instructions`] | what operations of channels cost, compared with a baseline |
 //! | [`suite`] | the whole test run and its total |
 
 #![deny(unsafe_code)]
@@ -34,6 +35,7 @@ pub mod environment;
 pub mod fuzz;
 pub mod guests;
 pub mod image;
+pub mod instructions;
 pub mod kernel;
 pub mod paths;
 pub mod probe;

@@ -13,6 +13,7 @@ use xtask::conformance::{self, ConformanceError, Template};
 use xtask::demo::{self, DemoError};
 use xtask::fuzz;
 use xtask::image;
+use xtask::instructions::{self, Baseline, Report};
 use xtask::kernel::{self, Profile};
 use xtask::qemu::Guest;
 use xtask::setup::{self, Install};
@@ -110,6 +111,18 @@ enum Verb {
     /// inlined into the crate's are counted here. Constants, texts, and core's generics for types of
     /// the crate are not counted.
     Size,
+    /// Counts the instructions of operations of channels, and compares them with benches/instructions.txt
+    ///
+    /// Fails if one has grown by more than 2 %. Counts of another compiler or libc than the file's are shown and
+    /// decide nothing. valgrind counts them.
+    Instructions {
+        /// Writes the counts to the file instead
+        #[arg(long)]
+        save: bool,
+        /// Installs nothing: fails if valgrind is missing
+        #[arg(long)]
+        no_install: bool,
+    },
     /// Runs every test: unit, documentation, integration, and trials in virtual machines
     Test {
         /// Installs nothing: fails if a tool is missing
@@ -143,6 +156,7 @@ fn main() -> ExitCode {
             command,
         } => conformance(Duration::from_secs(limit), kernel, &command),
         Verb::Size => size(),
+        Verb::Instructions { save, no_install } => instructions(save, no_install),
         Verb::Image { append, output } => write_image(&append, output),
         Verb::Qemu {
             machine,
@@ -258,6 +272,22 @@ fn size() -> Result<ExitCode, Failure> {
     let elf = kernel::build(&tools(false)?, Profile::Release).map_err(failed)?;
     println!("{}", Sizes::of(&elf).map_err(failed)?);
     Ok(ExitCode::SUCCESS)
+}
+
+fn instructions(save: bool, no_install: bool) -> Result<ExitCode, Failure> {
+    let valgrind = setup::ensure_valgrind(installing(no_install))
+        .map_err(|error| Failure(UNUSABLE, error.to_string()))?;
+    let counted = instructions::count(&valgrind).map_err(failed)?;
+    let path = Baseline::path();
+    if save {
+        counted.write(&path).map_err(failed)?;
+        print!("{counted}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = Report::new(&Baseline::read(&path).map_err(failed)?, &counted);
+    println!("{report}");
+    let code = if report.passes() { 0 } else { FAILED };
+    Ok(ExitCode::from(code))
 }
 
 fn test(no_install: bool, arguments: &[String]) -> Result<ExitCode, Failure> {

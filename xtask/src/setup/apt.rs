@@ -11,6 +11,8 @@ use std::path::Path;
 const QEMU_PACKAGES: &[&str] = &["qemu-system-x86", "seabios", "ovmf"];
 /// A compiler with the sources of its core.
 pub const TOOLCHAIN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+/// The counter of instructions.
+pub const VALGRIND_PACKAGES: &[&str] = &["valgrind"];
 
 /// An apt that we may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

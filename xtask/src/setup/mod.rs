@@ -10,6 +10,7 @@ mod advice;
 mod apt;
 pub(crate) mod installer;
 mod newer;
+mod valgrind;
 
 use crate::paths;
 use crate::probe::{Probe, ThisMachine};
@@ -21,9 +22,13 @@ use installer::{InstallFailure, Installer, Runner};
 pub use newer::Newer;
 use std::fmt;
 use std::time::Duration;
+pub use valgrind::ensure_valgrind;
 
 /// How long rustup may try to reach its server.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why nothing is installed where the user does not want it.
+const AS_ASKED: &str = "nothing is installed, as asked";
 
 /// Whether anything may be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +111,13 @@ impl std::error::Error for SetupError {}
 /// - A package has to be put back to an older version, and `IVSHMEM_ALLOW_DOWNGRADES` is not 1.
 /// - `IVSHMEM_QEMU` or `IVSHMEM_ACCEL` does not hold.
 pub fn ensure(install: Install) -> Result<Tools, SetupError> {
+    ensure_on(&ThisMachine, install, &mut runner())
+}
+
+/// Returns what runs the installers of this machine.
+pub(crate) fn runner() -> Runner {
     let log = paths::root().join("target/setup.log");
-    ensure_on(&ThisMachine, install, &mut Runner { log })
+    Runner { log }
 }
 
 fn ensure_on(
@@ -127,7 +137,7 @@ fn ensure_on(
         return Err(SetupError::BadSetting(missing));
     }
     if install == Install::Never {
-        let why = "nothing is installed, as asked".into();
+        let why = AS_ASKED.into();
         return Err(SetupError::NotInstalled { missing, why });
     }
     // Known before anything is touched: half a set-up helps nobody.
@@ -195,6 +205,10 @@ fn lacks_qemu(missing: &Missing) -> bool {
 fn lacks_toolchain(missing: &Missing) -> bool {
     let toolchain = |lack: &Lack| matches!(lack, Lack::KernelToolchain(_));
     missing.0.iter().any(toolchain)
+}
+
+fn lacks_valgrind(missing: &Missing) -> bool {
+    missing.0.contains(&Lack::Valgrind)
 }
 
 fn still_lacks_toolchain(machine: &impl Probe) -> bool {

@@ -2,9 +2,11 @@
 //! Tests of the order of steps, on made-up machines that the installers change.
 
 use super::newer::tests::{with_newer_utils, NEW, OLD};
+use super::valgrind::ensure_valgrind_on;
 use super::*;
 use crate::probe::fake::FakeMachine;
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 const LIBDIR: &str = "/rust/lib";
 
@@ -37,19 +39,39 @@ impl Installer for Recorder<'_> {
     }
 }
 
-fn set_up(
+/// Lets `ensure` change a machine, and returns the command lines too.
+fn recorded<T>(
     machine: FakeMachine,
-    install: Install,
     effect: Effect,
-) -> (Result<Tools, SetupError>, Vec<String>) {
+    ensure: impl FnOnce(&RefCell<FakeMachine>, &mut Recorder<'_>) -> Result<T, SetupError>,
+) -> (Result<T, SetupError>, Vec<String>) {
     let machine = RefCell::new(machine);
     let mut recorder = Recorder {
         machine: &machine,
         effect,
         ran: Vec::new(),
     };
-    let result = ensure_on(&machine, install, &mut recorder);
+    let result = ensure(&machine, &mut recorder);
     (result, recorder.ran)
+}
+
+fn set_up(
+    machine: FakeMachine,
+    install: Install,
+    effect: Effect,
+) -> (Result<Tools, SetupError>, Vec<String>) {
+    recorded(machine, effect, |machine, recorder| {
+        ensure_on(machine, install, recorder)
+    })
+}
+
+fn set_up_valgrind(
+    machine: FakeMachine,
+    install: Install,
+) -> (Result<PathBuf, SetupError>, Vec<String>) {
+    recorded(machine, network, |machine, recorder| {
+        ensure_valgrind_on(machine, install, recorder)
+    })
 }
 
 fn debian() -> FakeMachine {
@@ -95,6 +117,7 @@ fn network(machine: FakeMachine, line: &str) -> Option<FakeMachine> {
     Some(match line {
         _ if line.contains("qemu-system-x86 ") => with_qemu(machine),
         _ if line.contains("rustc-web") => with_debian_rust(machine),
+        _ if line.ends_with(" valgrind") => machine.with_program("/usr/bin/valgrind"),
         "rustup target add x86_64-unknown-none" => with_target(machine),
         _ if line.ends_with(" update") => machine,
         _ => return None,
@@ -232,6 +255,30 @@ fn a_newer_qemu_utils_is_put_back_if_that_is_allowed() {
         ran[1].ends_with(&format!("{options} {packages}")),
         "{ran:?}"
     );
+}
+
+#[test]
+fn valgrind_is_taken_or_installed_or_the_user_told_how() {
+    let valgrind = Path::new("/usr/bin/valgrind");
+    let there = debian().with_program("/usr/bin/valgrind");
+    let (result, ran) = set_up_valgrind(there, Install::Never);
+    assert_eq!(result.unwrap(), valgrind);
+    assert!(ran.is_empty(), "{ran:?}");
+
+    let (result, ran) = set_up_valgrind(debian(), Install::IfMissing);
+    assert_eq!(result.unwrap(), valgrind);
+    assert!(ran[1].contains("--no-remove"), "{ran:?}");
+
+    let elsewhere = [
+        (debian(), Install::Never),
+        (FakeMachine::default(), Install::IfMissing),
+    ];
+    for (machine, install) in elsewhere {
+        let (result, ran) = set_up_valgrind(machine, install);
+        assert!(ran.is_empty(), "{ran:?}");
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains("sudo dnf install valgrind"), "{text}");
+    }
 }
 
 #[test]
