@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command `cargo xtask`.
-//!
-//! Exit codes: 0 done, 1 something failed, 2 tools are missing or the command line is wrong,
-//! 130 interrupted.
 
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
@@ -21,11 +18,20 @@ use xtask::size::Sizes;
 use xtask::suite;
 use xtask::tools::Tools;
 
+const ENVIRONMENT: &str = "\
+Environment:
+  IVSHMEM_QEMU               the QEMU to use, instead of the PATH's
+  IVSHMEM_ACCEL              tcg or kvm, instead of what the CPU has
+  IVSHMEM_ALLOW_DOWNGRADES   1: set-up may put packages back that are too new for the package lists' QEMU
+
+Exit codes: 0 done, 1 something failed, 2 tools are missing or the command line is wrong, 130 interrupted";
+
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "Set-up, kernel, QEMU and tests of this workspace"
+    about = "Set-up, kernel, QEMU and tests of this workspace",
+    after_help = ENVIRONMENT
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -79,7 +85,8 @@ enum Verb {
     /// Runs the fuzz targets with a nightly compiler, each for some time
     Fuzz {
         /// Seconds for each target
-        #[arg(long, default_value_t = 60)]
+        // libFuzzer takes 0 for no limit.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
         /// Installs nothing: fails if cargo-fuzz is missing
         #[arg(long)]
@@ -128,8 +135,7 @@ enum Verb {
         /// Installs nothing: fails if a tool is missing
         #[arg(long)]
         no_install: bool,
-        /// Arguments for the tests, such as a name to look for
-        #[arg(last = true)]
+        /// Arguments for the tests, such as a name to look for; options only behind --
         arguments: Vec<String>,
     },
 }
