@@ -6,8 +6,8 @@
 use crate::command_line::shell_line;
 use crate::probe::{Probe, ThisMachine};
 use crate::progress::note;
-use crate::setup::installer::{InstallFailure, Installer, Runner};
-use crate::setup::Install;
+use crate::setup::installer::{InstallFailure, Installer};
+use crate::setup::{self, Install};
 use crate::{environment, paths};
 use std::ffi::OsString;
 use std::fmt;
@@ -115,8 +115,7 @@ impl std::error::Error for FuzzError {
 /// - A tool is missing; the message says how to get it.
 /// - A target does not build, or found something.
 pub fn run(targets: &[&str], seconds: u32, install: Install) -> Result<(), FuzzError> {
-    let log = paths::root().join("target/setup.log");
-    let rustup = ready(&ThisMachine, install, &mut Runner { log })?;
+    let rustup = ready(&ThisMachine, install, &mut setup::runner())?;
     for target in targets {
         run_target(&rustup, target, seconds)?;
     }

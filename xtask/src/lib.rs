@@ -9,6 +9,7 @@
 //! | [`probe`] | what this machine has, behind a trait so that decisions are tested on made-up machines |
 //! | [`tools`], [`accelerator`], [`toolchain`] | the decisions: which QEMU, which accelerator, which route to the kernel |
 //! | [`setup`] | installs what is missing, or says how to |
+//! | [`build`] | builds one executable by cargo |
 //! | [`kernel`] | builds the test kernel |
 //! | [`image`] | makes of it a disk image for UEFI |
 //! | [`qemu`] | command lines, virtual machines and their serial log |
@@ -20,11 +21,13 @@
 //! | [`trials`] | test binaries whose trials need virtual machines |
 //! | [`conformance`] | the scenarios on somebody else's hypervisor, as TAP |
 //! | [`size`] | how much of the kernel is the driver |
+//! | [`instructions`] | what operations of channels cost, compared with a baseline |
 //! | [`suite`] | the whole test run and its total |
 
 #![deny(unsafe_code)]
 
 pub mod accelerator;
+pub mod build;
 pub mod command_line;
 pub mod conformance;
 pub mod demo;
@@ -32,6 +35,7 @@ pub mod environment;
 pub mod fuzz;
 pub mod guests;
 pub mod image;
+pub mod instructions;
 pub mod kernel;
 pub mod paths;
 pub mod probe;

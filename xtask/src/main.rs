@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command `cargo xtask`.
-//!
-//! Exit codes: 0 done, 1 something failed, 2 tools are missing or the command line is wrong,
-//! 130 interrupted.
 
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
@@ -13,6 +10,7 @@ use xtask::conformance::{self, ConformanceError, Template};
 use xtask::demo::{self, DemoError};
 use xtask::fuzz;
 use xtask::image;
+use xtask::instructions::{self, Baseline, Report};
 use xtask::kernel::{self, Profile};
 use xtask::qemu::Guest;
 use xtask::setup::{self, Install};
@@ -20,11 +18,20 @@ use xtask::size::Sizes;
 use xtask::suite;
 use xtask::tools::Tools;
 
+const ENVIRONMENT: &str = "\
+Environment:
+  IVSHMEM_QEMU               the QEMU to use, instead of the PATH's
+  IVSHMEM_ACCEL              tcg or kvm, instead of what the CPU has
+  IVSHMEM_ALLOW_DOWNGRADES   1: set-up may put packages back that are too new for the package lists' QEMU
+
+Exit codes: 0 done, 1 something failed, 2 tools are missing or the command line is wrong, 130 interrupted";
+
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "Set-up, kernel, QEMU and tests of this workspace"
+    about = "Set-up, kernel, QEMU and tests of this workspace",
+    after_help = ENVIRONMENT
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -78,7 +85,8 @@ enum Verb {
     /// Runs the fuzz targets with a nightly compiler, each for some time
     Fuzz {
         /// Seconds for each target
-        #[arg(long, default_value_t = 60)]
+        // libFuzzer takes 0 for no limit.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
         /// Installs nothing: fails if cargo-fuzz is missing
         #[arg(long)]
@@ -110,13 +118,24 @@ enum Verb {
     /// inlined into the crate's are counted here. Constants, texts, and core's generics for types of
     /// the crate are not counted.
     Size,
+    /// Counts the instructions of operations of channels, and compares them with benches/instructions.txt
+    ///
+    /// Fails if one has grown by more than 2 %. Counts of another compiler or libc than the file's are shown and
+    /// decide nothing. valgrind counts them.
+    Instructions {
+        /// Writes the counts to the file instead
+        #[arg(long)]
+        save: bool,
+        /// Installs nothing: fails if valgrind is missing
+        #[arg(long)]
+        no_install: bool,
+    },
     /// Runs every test: unit, documentation, integration, and trials in virtual machines
     Test {
         /// Installs nothing: fails if a tool is missing
         #[arg(long)]
         no_install: bool,
-        /// Arguments for the tests, such as a name to look for
-        #[arg(last = true)]
+        /// Arguments for the tests, such as a name to look for; options only behind --
         arguments: Vec<String>,
     },
 }
@@ -143,6 +162,7 @@ fn main() -> ExitCode {
             command,
         } => conformance(Duration::from_secs(limit), kernel, &command),
         Verb::Size => size(),
+        Verb::Instructions { save, no_install } => instructions(save, no_install),
         Verb::Image { append, output } => write_image(&append, output),
         Verb::Qemu {
             machine,
@@ -258,6 +278,22 @@ fn size() -> Result<ExitCode, Failure> {
     let elf = kernel::build(&tools(false)?, Profile::Release).map_err(failed)?;
     println!("{}", Sizes::of(&elf).map_err(failed)?);
     Ok(ExitCode::SUCCESS)
+}
+
+fn instructions(save: bool, no_install: bool) -> Result<ExitCode, Failure> {
+    let valgrind = setup::ensure_valgrind(installing(no_install))
+        .map_err(|error| Failure(UNUSABLE, error.to_string()))?;
+    let counted = instructions::count(&valgrind).map_err(failed)?;
+    let path = Baseline::path();
+    if save {
+        counted.write(&path).map_err(failed)?;
+        print!("{counted}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = Report::new(&Baseline::read(&path).map_err(failed)?, &counted);
+    println!("{report}");
+    let code = if report.passes() { 0 } else { FAILED };
+    Ok(ExitCode::from(code))
 }
 
 fn test(no_install: bool, arguments: &[String]) -> Result<ExitCode, Failure> {

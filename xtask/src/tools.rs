@@ -115,6 +115,8 @@ pub enum Lack {
     Qemu(String),
     /// No route to the kernel: for each, why it was passed over.
     KernelToolchain(Vec<String>),
+    /// No valgrind.
+    Valgrind,
     /// An override that does not hold; no installation mends it.
     Setting(BadSetting),
 }
@@ -126,6 +128,7 @@ impl fmt::Display for Lack {
             Self::KernelToolchain(notes) => {
                 write!(f, "no compiler for the kernel: {}", notes.join("; "))
             }
+            Self::Valgrind => f.write_str("no valgrind is on the PATH"),
             Self::Setting(setting) => setting.fmt(f),
         }
     }

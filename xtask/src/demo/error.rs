@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use ivshmem_host::peer::{ConnectError, EventError};
 use ivshmem_host::server::BindError;
 
-use crate::kernel::BuildError;
+use crate::build::BuildError;
 use crate::qemu::VmError;
 
 /// Why the demo ended early.

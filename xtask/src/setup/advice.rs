@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The commands that a user types where we install nothing.
 
-use super::{lacks_qemu, lacks_toolchain};
+use super::{lacks_qemu, lacks_toolchain, lacks_valgrind};
 use crate::toolchain::TARGET;
 use crate::tools::Missing;
 
@@ -35,6 +35,18 @@ pub fn commands(missing: &Missing) -> String {
                  rustup target add {TARGET}"
             ),
         ]);
+    }
+    if lacks_valgrind(missing) {
+        lines.extend(
+            [
+                "valgrind:",
+                "  apt:    sudo apt-get install valgrind",
+                "  dnf:    sudo dnf install valgrind",
+                "  pacman: sudo pacman -S valgrind",
+                "  brew:   brew install valgrind (on Linux only)",
+            ]
+            .map(str::to_owned),
+        );
     }
     lines.join("\n")
 }

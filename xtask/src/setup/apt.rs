@@ -2,14 +2,17 @@
 //! Packages of Debian and its relatives.
 
 use super::installer::{InstallFailure, Installer};
+use super::newer::Newer;
 use crate::probe::Probe;
 use crate::progress::note;
 use std::path::Path;
 
 /// QEMU, its firmware for PVH guests, and that for UEFI guests.
-pub const QEMU_PACKAGES: &[&str] = &["qemu-system-x86", "seabios", "ovmf"];
+const QEMU_PACKAGES: &[&str] = &["qemu-system-x86", "seabios", "ovmf"];
 /// A compiler with the sources of its core.
 pub const TOOLCHAIN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+/// The counter of instructions.
+pub const VALGRIND_PACKAGES: &[&str] = &["valgrind"];
 
 /// An apt that we may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,15 @@ pub struct Apt {
 enum Rights {
     Root,
     Sudo,
+}
+
+/// Why QEMU was not installed.
+#[derive(Debug)]
+pub enum QemuFailure {
+    /// These are in the way, and may not be put back.
+    Newer(Newer),
+    /// apt-get failed.
+    Installer(InstallFailure),
 }
 
 impl Apt {
@@ -52,6 +64,33 @@ impl Apt {
         packages: &[&str],
         installer: &mut impl Installer,
     ) -> Result<(), InstallFailure> {
+        self.announce(packages, installer);
+        self.install_with(&[], packages, installer)
+    }
+
+    /// As [`install`](Self::install), for QEMU: puts packages back that are too new for it, if the user allows that.
+    pub fn install_qemu(
+        self,
+        machine: &impl Probe,
+        installer: &mut impl Installer,
+    ) -> Result<(), QemuFailure> {
+        self.announce(QEMU_PACKAGES, installer);
+        let Some(newer) = Newer::find(machine, QEMU_PACKAGES) else {
+            let done = self.install_with(&[], QEMU_PACKAGES, installer);
+            return done.map_err(QemuFailure::Installer);
+        };
+        if !Newer::may_be_put_back(machine) {
+            return Err(QemuFailure::Newer(newer));
+        }
+        note(&format!("{newer}, so this puts it back"));
+        let mut packages = QEMU_PACKAGES.to_vec();
+        packages.extend(newer.put_back.iter().map(String::as_str));
+        self.install_with(&["--allow-downgrades"], &packages, installer)
+            .map_err(QemuFailure::Installer)
+    }
+
+    /// Says which packages are to be installed, and reads the package lists.
+    fn announce(self, packages: &[&str], installer: &mut impl Installer) {
         note(&format!("this installs by apt-get: {}", packages.join(" ")));
         // Old lists may do, so whether this fails is decided by the installation. It is told
         // all the same, because it explains a package that cannot be found.
@@ -60,11 +99,20 @@ impl Apt {
         {
             note(&format!("apt-get update failed: {}", failure.summary()));
         }
+    }
+
+    fn install_with(
+        self,
+        options: &[&str],
+        packages: &[&str],
+        installer: &mut impl Installer,
+    ) -> Result<(), InstallFailure> {
         let mut arguments = vec!["install", "-y"];
         arguments.push("--no-install-recommends");
         // A conflict (rustc-web with Debian's own rustc or rustup) shall never cost the user a
         // package.
         arguments.push("--no-remove");
+        arguments.extend(options);
         arguments.extend(packages);
         installer.run("installing the packages", &self.line(&arguments), None)
     }

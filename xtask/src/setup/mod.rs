@@ -3,24 +3,32 @@
 //!
 //! Order: what is there is taken; a missing kernel target comes from rustup, which needs no
 //! rights; the rest comes from apt on Debian and its relatives, as root or with a sudo that asks
-//! no password. Everywhere else nothing is touched and the user gets the commands to type.
+//! no password. Everywhere else nothing is touched and the user gets the commands to type. No
+//! package is ever removed, and one is put back to an older version only if the user allows it.
 
 mod advice;
 mod apt;
 pub(crate) mod installer;
+mod newer;
+mod valgrind;
 
 use crate::paths;
 use crate::probe::{Probe, ThisMachine};
 use crate::progress::note;
 use crate::toolchain::TARGET;
 use crate::tools::{Lack, Missing, Tools};
-use apt::Apt;
+use apt::{Apt, QemuFailure};
 use installer::{InstallFailure, Installer, Runner};
+pub use newer::Newer;
 use std::fmt;
 use std::time::Duration;
+pub use valgrind::ensure_valgrind;
 
 /// How long rustup may try to reach its server.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why nothing is installed where the user does not want it.
+const AS_ASKED: &str = "nothing is installed, as asked";
 
 /// Whether anything may be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +52,13 @@ pub enum SetupError {
         /// Why it is not installed.
         why: String,
     },
+    /// Other packages are in the way, and may not be put back to an older version.
+    Newer {
+        /// What is missing.
+        missing: Missing,
+        /// What is in the way.
+        newer: Newer,
+    },
     /// Installing failed.
     Failed {
         /// What is missing.
@@ -62,6 +77,13 @@ impl fmt::Display for SetupError {
             Self::NotInstalled { missing, why } => {
                 write!(f, "{missing}\n{why}; to install it by hand:\n")?;
                 missing
+            }
+            Self::Newer { missing, newer } => {
+                let variable = newer::VARIABLE;
+                return write!(
+                    f,
+                    "{missing}\n{newer}; to put it back: {variable}=1 cargo xtask setup"
+                );
             }
             Self::Failed { missing, failure } => {
                 write!(f, "{failure}\n{missing}\nto install it by hand:\n")?;
@@ -86,10 +108,16 @@ impl std::error::Error for SetupError {}
 ///
 /// - Something is missing and cannot, or may not, be installed; the message has the commands to
 ///   type.
+/// - A package has to be put back to an older version, and `IVSHMEM_ALLOW_DOWNGRADES` is not 1.
 /// - `IVSHMEM_QEMU` or `IVSHMEM_ACCEL` does not hold.
 pub fn ensure(install: Install) -> Result<Tools, SetupError> {
+    ensure_on(&ThisMachine, install, &mut runner())
+}
+
+/// Returns what runs the installers of this machine.
+pub(crate) fn runner() -> Runner {
     let log = paths::root().join("target/setup.log");
-    ensure_on(&ThisMachine, install, &mut Runner { log })
+    Runner { log }
 }
 
 fn ensure_on(
@@ -109,7 +137,7 @@ fn ensure_on(
         return Err(SetupError::BadSetting(missing));
     }
     if install == Install::Never {
-        let why = "nothing is installed, as asked".into();
+        let why = AS_ASKED.into();
         return Err(SetupError::NotInstalled { missing, why });
     }
     // Known before anything is touched: half a set-up helps nobody.
@@ -122,8 +150,14 @@ fn ensure_on(
                 return Err(SetupError::NotInstalled { missing, why });
             }
         };
-        let done = apt.install(apt::QEMU_PACKAGES, installer);
-        done.map_err(|failure| failed(&missing, failure))?;
+        let done = apt.install_qemu(machine, installer);
+        done.map_err(|failure| match failure {
+            QemuFailure::Newer(newer) => SetupError::Newer {
+                missing: missing.clone(),
+                newer,
+            },
+            QemuFailure::Installer(failure) => failed(&missing, failure),
+        })?;
     }
     if lacks_toolchain(&missing) {
         install_toolchain(machine, apt, &missing, installer)?;
@@ -171,6 +205,10 @@ fn lacks_qemu(missing: &Missing) -> bool {
 fn lacks_toolchain(missing: &Missing) -> bool {
     let toolchain = |lack: &Lack| matches!(lack, Lack::KernelToolchain(_));
     missing.0.iter().any(toolchain)
+}
+
+fn lacks_valgrind(missing: &Missing) -> bool {
+    missing.0.contains(&Lack::Valgrind)
 }
 
 fn still_lacks_toolchain(machine: &impl Probe) -> bool {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of the order of steps, on made-up machines that the installers change.
 
+use super::newer::tests::{with_newer_utils, NEW, OLD};
+use super::valgrind::ensure_valgrind_on;
 use super::*;
 use crate::probe::fake::FakeMachine;
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 const LIBDIR: &str = "/rust/lib";
 
@@ -36,19 +39,39 @@ impl Installer for Recorder<'_> {
     }
 }
 
-fn set_up(
+/// Lets `ensure` change a machine, and returns the command lines too.
+fn recorded<T>(
     machine: FakeMachine,
-    install: Install,
     effect: Effect,
-) -> (Result<Tools, SetupError>, Vec<String>) {
+    ensure: impl FnOnce(&RefCell<FakeMachine>, &mut Recorder<'_>) -> Result<T, SetupError>,
+) -> (Result<T, SetupError>, Vec<String>) {
     let machine = RefCell::new(machine);
     let mut recorder = Recorder {
         machine: &machine,
         effect,
         ran: Vec::new(),
     };
-    let result = ensure_on(&machine, install, &mut recorder);
+    let result = ensure(&machine, &mut recorder);
     (result, recorder.ran)
+}
+
+fn set_up(
+    machine: FakeMachine,
+    install: Install,
+    effect: Effect,
+) -> (Result<Tools, SetupError>, Vec<String>) {
+    recorded(machine, effect, |machine, recorder| {
+        ensure_on(machine, install, recorder)
+    })
+}
+
+fn set_up_valgrind(
+    machine: FakeMachine,
+    install: Install,
+) -> (Result<PathBuf, SetupError>, Vec<String>) {
+    recorded(machine, network, |machine, recorder| {
+        ensure_valgrind_on(machine, install, recorder)
+    })
 }
 
 fn debian() -> FakeMachine {
@@ -94,6 +117,7 @@ fn network(machine: FakeMachine, line: &str) -> Option<FakeMachine> {
     Some(match line {
         _ if line.contains("qemu-system-x86 ") => with_qemu(machine),
         _ if line.contains("rustc-web") => with_debian_rust(machine),
+        _ if line.ends_with(" valgrind") => machine.with_program("/usr/bin/valgrind"),
         "rustup target add x86_64-unknown-none" => with_target(machine),
         _ if line.ends_with(" update") => machine,
         _ => return None,
@@ -196,6 +220,65 @@ fn a_failed_installation_shows_what_the_installer_said() {
     assert!(matches!(error, SetupError::Failed { .. }), "{error}");
     assert!(error.to_string().contains("no network"), "{error}");
     assert_eq!(ran.len(), 2, "the rest is not tried: {ran:?}");
+}
+
+/// A machine whose package lists have an older QEMU than its qemu-utils is of.
+fn with_newer_qemu_utils() -> FakeMachine {
+    with_newer_utils(
+        with_target(with_rustup(debian())),
+        "qemu-system-x86 seabios ovmf",
+    )
+}
+
+#[test]
+fn a_newer_qemu_utils_is_left_alone_and_the_user_told_what_to_type() {
+    let (result, ran) = set_up(with_newer_qemu_utils(), Install::IfMissing, network);
+    assert_eq!(ran.len(), 1, "only the lists are read: {ran:?}");
+    let text = result.unwrap_err().to_string();
+    let line = text.lines().last().unwrap();
+    for part in [
+        &format!("qemu-utils {NEW}"),
+        "IVSHMEM_ALLOW_DOWNGRADES=1 cargo xtask setup",
+    ] {
+        assert!(line.contains(part), "{part} is in {text}");
+    }
+}
+
+#[test]
+fn a_newer_qemu_utils_is_put_back_if_that_is_allowed() {
+    let machine = with_newer_qemu_utils().with_variable("IVSHMEM_ALLOW_DOWNGRADES", "1");
+    let (result, ran) = set_up(machine, Install::IfMissing, network);
+    assert!(result.is_ok());
+    let options = "install -y --no-install-recommends --no-remove --allow-downgrades";
+    let packages = format!("qemu-system-x86 seabios ovmf qemu-utils={OLD}");
+    assert!(
+        ran[1].ends_with(&format!("{options} {packages}")),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn valgrind_is_taken_or_installed_or_the_user_told_how() {
+    let valgrind = Path::new("/usr/bin/valgrind");
+    let there = debian().with_program("/usr/bin/valgrind");
+    let (result, ran) = set_up_valgrind(there, Install::Never);
+    assert_eq!(result.unwrap(), valgrind);
+    assert!(ran.is_empty(), "{ran:?}");
+
+    let (result, ran) = set_up_valgrind(debian(), Install::IfMissing);
+    assert_eq!(result.unwrap(), valgrind);
+    assert!(ran[1].contains("--no-remove"), "{ran:?}");
+
+    let elsewhere = [
+        (debian(), Install::Never),
+        (FakeMachine::default(), Install::IfMissing),
+    ];
+    for (machine, install) in elsewhere {
+        let (result, ran) = set_up_valgrind(machine, install);
+        assert!(ran.is_empty(), "{ran:?}");
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains("sudo dnf install valgrind"), "{text}");
+    }
 }
 
 #[test]
