@@ -4,7 +4,9 @@
 mod doorbells;
 mod fragments;
 mod hostile;
+mod idle;
 mod in_place;
 mod lives;
 mod messages;
 mod support;
+mod tasks;
