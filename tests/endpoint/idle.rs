@@ -8,16 +8,8 @@ use std::time::{Duration, Instant};
 use ivshmem::channel::{Broken, Idle, RecvError, SendError, Spin, Wait};
 
 use super::support::{
-    connect, connected_by, fill, format, join, map, wait, Bells, Numbers, DEADLINE,
+    connect, connected_by, fill, format, join, map, sleeper, wait, Bells, Numbers, DEADLINE,
 };
-
-/// Sleeps on the bell of `device` as long as told.
-fn sleeper(bells: &Bells, device: u16) -> impl FnMut(Wait) -> ControlFlow<()> + '_ {
-    move |how| {
-        wait(how, bells, device);
-        ControlFlow::Continue(())
-    }
-}
 
 /// Spins for a time by a clock before it sleeps.
 struct Clock<'a> {

@@ -8,5 +8,6 @@ mod idle;
 mod in_place;
 mod lives;
 mod messages;
+mod streams;
 mod support;
 mod tasks;

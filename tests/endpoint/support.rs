@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A memory, members on it, and bells that threads sleep on.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::task::Poll;
@@ -174,5 +175,13 @@ pub fn wait(wait: Wait, bells: &Bells, device: u16) {
         Wait::UntilRung => assert!(bells.sleep(device, DEADLINE), "a wake-up was lost"),
         // May end without a ring.
         Wait::Briefly => drop(bells.sleep(device, NAP)),
+    }
+}
+
+/// Does so again and again.
+pub fn sleeper(bells: &Bells, device: u16) -> impl FnMut(Wait) -> ControlFlow<()> + '_ {
+    move |how| {
+        wait(how, bells, device);
+        ControlFlow::Continue(())
     }
 }

@@ -17,13 +17,13 @@ impl<D: Doorbell> Sender<'_, D> {
     /// - [`SendError::Full`]: `idle` has given up. The message was not sent: of a part of it that was, the receiver drops
     ///   what it has.
     /// - [`SendError::Broken`]: the connection has come to its end.
-    pub fn send_with(&mut self, message: &[u8], idle: impl Idle) -> Result<(), SendError> {
+    pub fn send_with(&mut self, message: &[u8], mut idle: impl Idle) -> Result<(), SendError> {
         let sending = Sending {
             sender: self,
             message,
             progress: &mut Progress::default(),
         };
-        finish_with(sending, idle)?.ok_or(SendError::Full)
+        finish_with(sending, &mut idle)?.ok_or(SendError::Full)
     }
 
     /// Waits, as `idle` says, until a message of `len` bytes can be sent at once.
@@ -33,8 +33,8 @@ impl<D: Doorbell> Sender<'_, D> {
     /// - [`SendError::Full`]: `idle` has given up.
     /// - [`SendError::TooLong`]: it is longer than [`Sender::longest`].
     /// - [`SendError::Broken`]: the connection has come to its end.
-    pub fn ready_with(&mut self, len: usize, idle: impl Idle) -> Result<(), SendError> {
-        let granted = finish_with(Reserving { sender: self, len }, idle)?;
+    pub fn ready_with(&mut self, len: usize, mut idle: impl Idle) -> Result<(), SendError> {
+        let granted = finish_with(Reserving { sender: self, len }, &mut idle)?;
         granted.map(drop).ok_or(SendError::Full)
     }
 }
@@ -65,14 +65,14 @@ impl<D: Doorbell> Receiver<'_, D> {
     pub fn recv_with(
         &mut self,
         target: &mut [u8],
-        idle: impl Idle,
+        mut idle: impl Idle,
     ) -> Result<Option<usize>, RecvError> {
         let receiving = Receiving {
             receiver: self,
             target,
             progress: &mut Progress::default(),
         };
-        finish_with(receiving, idle)
+        finish_with(receiving, &mut idle)
     }
 
     /// Waits, as `idle` says, until there is a frame; returns whether there is, or `idle` has given up.
@@ -80,8 +80,8 @@ impl<D: Doorbell> Receiver<'_, D> {
     /// # Errors
     ///
     /// - [`Broken`]: the connection has come to its end. What was sent before the peer left is received first.
-    pub fn ready_with(&mut self, idle: impl Idle) -> Result<bool, Broken> {
-        let peeked = finish_with(Peeking { receiver: self }, idle)?;
+    pub fn ready_with(&mut self, mut idle: impl Idle) -> Result<bool, Broken> {
+        let peeked = finish_with(Peeking { receiver: self }, &mut idle)?;
         Ok(peeked.is_some())
     }
 }

@@ -40,6 +40,7 @@ mod message;
 mod operation;
 mod receiver;
 mod sender;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,7 @@ pub use idle::{Idle, Spin};
 pub use message::Progress;
 pub use receiver::Receiver;
 pub use sender::Sender;
+pub use stream::{ByteReader, ByteWriter, StreamError};
 
 use super::doorbell::Doorbell;
 use super::member::Member;

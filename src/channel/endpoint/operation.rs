@@ -69,7 +69,7 @@ pub(super) async fn finish<O: Operation>(
 /// Waits for an operation as `idle` says; returns nothing when that gives up.
 pub(super) fn finish_with<O: Operation>(
     mut operation: O,
-    mut idle: impl Idle,
+    idle: &mut impl Idle,
 ) -> Result<Option<O::Output>, O::Error> {
     let mut looks = 0_u32;
     loop {

@@ -193,8 +193,19 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
             len: peeked.len,
             available,
         })?;
-        Words::read(self.consumer.words(), peeked.payload, target);
-        Ok(self.verify()?)
+        Ok(self.copy_part(peeked, 0, target)?)
+    }
+
+    /// Copies the payload from byte `from` on to `target`, which is at most as long as what is there.
+    #[inline]
+    pub(super) fn copy_part(
+        &mut self,
+        peeked: &Peeked,
+        from: usize,
+        target: &mut [u8],
+    ) -> Result<(), Broken> {
+        Words::read(self.consumer.words(), peeked.payload + from, target);
+        self.verify()
     }
 
     /// Checks that what was read is of this connection.

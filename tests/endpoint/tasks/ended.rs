@@ -13,7 +13,7 @@ use crate::support::{join_as, map, LIMIT};
 /// Lets one task wait for a message and another for room, lets something `happen` to the two members, and returns what
 /// becomes of the tasks.
 fn wait_while(
-    happen: impl for<'m> FnOnce(&mut Member<'m>, Member<'m>, &dyn Fn() -> Member<'m>),
+    happen: impl for<'m> FnOnce(&mut Member<'m>, Member<'m>, &dyn Fn(&str) -> Member<'m>),
 ) -> (Broken, Broken) {
     let mapping = map(1 << 16);
     let lines = Lines::default();
@@ -32,8 +32,8 @@ fn wait_while(
     sleep(&sending, send.as_mut());
     sleep(&receiving, recv.as_mut());
 
-    happen(&mut one, other, &|| {
-        join_as(region, "other", Some(1), 1, LIMIT)
+    happen(&mut one, other, &|name| {
+        join_as(region, name, Some(1), 1, LIMIT)
     });
     assert!(!sending.is_woken() && !receiving.is_woken());
     tasks.sending.notify();
@@ -69,7 +69,7 @@ fn tasks_learn_that_their_peer_has_left() {
 fn tasks_learn_that_their_peer_has_restarted() {
     let ends = wait_while(|one, other, join| {
         other.leave();
-        let other = join();
+        let other = join("other");
         assert_eq!(other.incarnation(), 2);
         assert!(one.poll_event(LIMIT).is_ok());
     });
@@ -78,26 +78,14 @@ fn tasks_learn_that_their_peer_has_restarted() {
 
 #[test]
 fn tasks_learn_that_their_own_slot_was_taken_away() {
-    let mapping = map(1 << 16);
-    let lines = Lines::default();
-    let region = region(mapping.memory(), 8);
-    let mut one = join_as(region, "one", Some(0), 1, 0);
-    let mut other = join_as(region, "other", Some(1), 1, 0);
-    let _back = other.connect(one.slot(), &lines).unwrap();
-    let mut endpoint = one.connect(other.slot(), &lines).unwrap();
-    let (signal, task, mut buffer) = (Signal::new(), Task::default(), [0; 8]);
-    let mut recv = Box::pin(endpoint.receiver().recv(&signal, &mut buffer));
-    sleep(&task, recv.as_mut());
-
-    let successor = join_as(region, "one", Some(0), 1, LIMIT);
-    assert_eq!(successor.slot(), one.slot());
-    let events = Signal::ticking();
-    let mut event = Box::pin(one.next_event(&events, || LIMIT));
-    assert_eq!(task.poll(event.as_mut()), Poll::Ready(Err(Evicted)));
-    signal.notify();
-    assert!(task.is_woken());
-    let evicted = RecvError::Broken(Broken::Evicted);
-    assert_eq!(task.poll(recv.as_mut()), Poll::Ready(Err(evicted)));
+    let ends = wait_while(|one, _, join| {
+        let successor = join("one");
+        assert_eq!(successor.slot(), one.slot());
+        let (signal, task) = (Signal::ticking(), Task::default());
+        let event = task.poll_once(one.next_event(&signal, || LIMIT));
+        assert_eq!(event, Poll::Ready(Err(Evicted)));
+    });
+    assert_eq!(ends, (Broken::Evicted, Broken::Evicted));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod cancelled;
 mod ended;
-mod executor;
+pub mod executor;
 mod signals;
 mod stream;
 mod tokio;
