@@ -5,6 +5,7 @@ mod bytes;
 #[cfg(any(feature = "embedded-io-06", feature = "embedded-io-07"))]
 mod embedded_io;
 mod ends;
+mod hostile;
 mod std_io;
 
 use std::cell::Cell;
