@@ -29,8 +29,12 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     ///
     /// - [`SendError::Broken`]: the connection has come to its end.
     pub async fn send(&mut self, signal: &Signal, message: &[u8]) -> Result<(), SendError> {
-        let mut progress = Progress::default();
-        self.continue_send(signal, message, &mut progress).await
+        let sending = Sending {
+            sender: self,
+            message,
+            progress: &mut Progress::default(),
+        };
+        finish(sending, signal).await
     }
 
     /// Sends a message of any length from where `progress` says, and waits for the room it takes.
@@ -108,8 +112,12 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     ///   is lost.
     /// - [`RecvError::Broken`]: the connection has come to its end. What was sent before the peer left is received first.
     pub async fn recv(&mut self, signal: &Signal, target: &mut [u8]) -> Result<usize, RecvError> {
-        let mut progress = Progress::default();
-        self.continue_recv(signal, target, &mut progress).await
+        let receiving = Receiving {
+            receiver: self,
+            target,
+            progress: &mut Progress::default(),
+        };
+        finish(receiving, signal).await
     }
 
     /// Receives the rest of a message of which as much as `progress` says is in `target`, or the next one if it is the

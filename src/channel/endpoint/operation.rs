@@ -5,8 +5,9 @@
 //! arm, which looks once more behind the wish to be rung, and sleep. A task registers its waker before it arms: whatever
 //! happens before that is seen by the look, and whatever happens later wakes it.
 
-use core::future::poll_fn;
+use core::future::Future;
 use core::hint;
+use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use super::error::{Broken, RecvError, SendError};
@@ -58,12 +59,29 @@ pub(super) fn poll<O: Operation>(
 }
 
 /// Waits for an operation as a task.
-pub(super) async fn finish<O: Operation>(
-    mut operation: O,
-    signal: &Signal,
-) -> Result<O::Output, O::Error> {
-    let mut looks = 0;
-    poll_fn(|context| poll(&mut operation, &mut looks, signal, context)).await
+pub(super) const fn finish<O>(operation: O, signal: &Signal) -> Finish<'_, O> {
+    Finish {
+        operation,
+        signal,
+        looks: 0,
+    }
+}
+
+/// The future of an operation.
+pub(super) struct Finish<'s, O> {
+    operation: O,
+    signal: &'s Signal,
+    looks: u32,
+}
+
+impl<O: Operation + Unpin> Future for Finish<'_, O> {
+    type Output = Result<O::Output, O::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        poll(&mut this.operation, &mut this.looks, this.signal, context)
+    }
 }
 
 /// Waits for an operation as `idle` says; returns nothing when that gives up.
