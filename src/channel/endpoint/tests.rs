@@ -58,11 +58,22 @@ struct Executor(loom::sync::Notify);
 impl Wake for Executor {
     fn wake(self: Arc<Self>) {
         self.0.notify();
+        // A task that wakes itself lets others run.
+        loom::thread::yield_now();
     }
 }
 
+/// What the task does between two waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    /// Nothing.
+    Sleeps,
+    /// It counts as polling, so that it cannot rely on being rung for what is next.
+    Polls,
+}
+
 /// Waits for two positions that are published meanwhile. The model checker calls it a deadlock if the task is not woken.
-fn wait_for_two(fences: Fences) {
+fn wait_for_two(fences: Fences, habit: Habit) {
     let mut builder = loom::model::Builder::new();
     // More switches from one thread to the other take minutes.
     builder.preemption_bound = Some(4);
@@ -95,18 +106,32 @@ fn wait_for_two(fences: Fences) {
             while poll(&mut waiting, &mut looks, &signal, &context).is_pending() {
                 executor.0.wait();
             }
+            if habit == Habit::Polls {
+                waiter.poll(&words);
+            }
         }
         publishing.join().unwrap();
     });
 }
 
 #[test]
-fn no_notification_of_a_task_that_waits_is_lost() {
-    wait_for_two(Fences::Whole);
+fn no_notification_of_a_task_that_sleeps_is_lost() {
+    wait_for_two(Fences::Whole, Habit::Sleeps);
+}
+
+#[test]
+fn no_notification_of_a_task_that_polled_is_lost() {
+    wait_for_two(Fences::Whole, Habit::Polls);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn the_model_loses_a_notification_without_the_fences() {
-    wait_for_two(Fences::Weakened);
+    wait_for_two(Fences::Weakened, Habit::Sleeps);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn the_model_loses_a_notification_without_the_fences_of_a_promise_taken_back() {
+    wait_for_two(Fences::Weakened, Habit::Polls);
 }
