@@ -9,7 +9,7 @@
 //! | [`Region`] | shared memory divided into slots for members and rings between them |
 //! | [`Member`] | one's own slot: shows that one lives, and tells who else comes, leaves, dies or restarts |
 //! | [`Endpoint`] | a connection to one other member, a [`Sender`] and a [`Receiver`] |
-//! | [`ByteReader`], [`ByteWriter`] | its halves as streams of bytes |
+//! | [`ByteStream`] | such a connection as a stream of bytes, of a [`ByteReader`] and a [`ByteWriter`] |
 //! | [`Signal`] | where a task sleeps until a doorbell rings |
 //!
 //! ```
@@ -121,8 +121,8 @@ mod words;
 
 pub use doorbell::{Doorbell, NoDoorbell};
 pub use endpoint::{
-    Broken, ByteReader, ByteWriter, ConnectError, Endpoint, Frame, Grant, Idle, Progress, Receiver,
-    RecvError, SendError, Sender, Spin, StreamError, Wait,
+    Broken, ByteReader, ByteStream, ByteWriter, ConnectError, Endpoint, Frame, Grant, Idle,
+    Progress, Receiver, RecvError, SendError, Sender, Spin, StreamError, Wait,
 };
 pub use join::{Introduction, JoinError, Joining};
 pub use layout::SLOTS;

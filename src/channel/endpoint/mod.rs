@@ -51,7 +51,7 @@ pub use idle::{Idle, Spin};
 pub use message::Progress;
 pub use receiver::Receiver;
 pub use sender::Sender;
-pub use stream::{ByteReader, ByteWriter, StreamError};
+pub use stream::{ByteReader, ByteStream, ByteWriter, StreamError};
 
 use super::doorbell::Doorbell;
 use super::member::Member;

@@ -7,7 +7,7 @@ macro_rules! implement_tests {
         use std::task::Poll;
         use std::thread;
 
-        use ivshmem::channel::{ByteReader, ByteWriter, Signal, StreamError};
+        use ivshmem::channel::{ByteReader, ByteStream, ByteWriter, Signal, StreamError};
         use $io::{Error, Read, ReadReady, Write, WriteReady};
 
         use crate::streams::{check_cuts, give_up, with_random_cuts, ERRORS};
@@ -49,29 +49,65 @@ macro_rules! implement_tests {
             });
         }
 
+        /// Reads until the end of the stream, and writes it back, as a library would.
+        async fn echo<S>(mut stream: S) -> usize
+        where
+            S: $io_async::Read<Error = StreamError> + $io_async::Write<Error = StreamError>,
+        {
+            let (mut buffer, mut all) = ([0; 700], 0);
+            loop {
+                let len = stream.read(&mut buffer).await.unwrap();
+                stream.write_all(&buffer[..len]).await.unwrap();
+                stream.flush().await.unwrap();
+                all += len;
+                if all == ECHO {
+                    return all;
+                }
+            }
+        }
+
+        const ECHO: usize = 1 << 19;
+
         #[test]
-        fn tasks_that_sleep_pass_a_file_through_a_small_ring() {
-            const LEN: usize = 1 << 20;
+        fn tasks_that_sleep_pass_a_file_through_small_rings_and_back() {
             connected(12, |here, there, lines| {
-                let [sending, receiving] = &lines.devices;
-                let mut bytes = vec![0; LEN];
+                let [one, other] = &lines.devices;
+                let mut bytes = vec![0; ECHO];
                 fill(&mut bytes, 37);
+                let ByteStream {
+                    mut reader,
+                    mut writer,
+                } = ByteStream::new(here, &one.receiving, &one.sending);
                 thread::scope(|scope| {
                     let bytes = &bytes;
                     scope.spawn(move || {
-                        let mut writer = ByteWriter::new(here.split().0, &sending.sending);
-                        block_on(async {
-                            $io_async::Write::write_all(&mut writer, bytes)
-                                .await
-                                .unwrap();
-                            $io_async::Write::flush(&mut writer).await.unwrap();
-                        });
+                        let there = ByteStream::new(there, &other.receiving, &other.sending);
+                        assert_eq!(block_on(echo(there)), ECHO);
                     });
-                    let mut reader = ByteReader::new(there.split().1, &receiving.receiving);
-                    let mut out = vec![0; LEN];
+                    scope.spawn(move || {
+                        block_on($io_async::Write::write_all(&mut writer, bytes)).unwrap();
+                    });
+                    let mut out = vec![0; ECHO];
                     block_on($io_async::Read::read_exact(&mut reader, &mut out)).unwrap();
                     assert!(out == *bytes);
                 });
+            });
+        }
+
+        /// Compiles: what libraries that do not wait by themselves want.
+        fn takes<S: Read + ReadReady + Write + WriteReady>(mut stream: S) {
+            assert_eq!(stream.read_ready().ok(), Some(false));
+            assert_eq!(stream.write_ready().ok(), Some(true));
+            assert!(stream.write_all(b"all").is_ok());
+            assert!(stream.flush().is_ok());
+            assert!(stream.read(&mut [0; 3]).is_err());
+        }
+
+        #[test]
+        fn one_object_reads_and_writes() {
+            connected(8, |here, mut there, _| {
+                takes(ByteStream::new(here, give_up, give_up));
+                assert_eq!(there.receiver().try_recv(&mut [0; 8]), Ok(Some(3)));
             });
         }
 

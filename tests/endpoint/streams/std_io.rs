@@ -4,7 +4,7 @@
 use std::io::{copy, ErrorKind, Read, Write};
 use std::thread;
 
-use ivshmem::channel::{ByteReader, ByteWriter, Spin};
+use ivshmem::channel::{ByteReader, ByteStream, ByteWriter, Spin};
 
 use super::{check_cuts, give_up, with_random_cuts, ERRORS};
 use crate::support::{connected_by, fill, sleeper};
@@ -48,6 +48,22 @@ fn a_file_is_copied_through_a_small_ring_by_threads_that_sleep() {
             reader.read_exact(&mut out).unwrap();
             assert!(out == *bytes);
         });
+    });
+}
+
+#[test]
+fn one_object_reads_and_writes() {
+    connected_by(8, [1, 1], |here, there, _| {
+        let mut here = ByteStream::new(here, give_up, give_up);
+        let mut there = ByteStream::new(there, give_up, give_up);
+        here.write_all(b"there").unwrap();
+        there.write_all(b"and back").unwrap();
+        here.flush().unwrap();
+        let mut target = [0; 8];
+        there.read_exact(&mut target[..5]).unwrap();
+        assert_eq!(target[..5], *b"there");
+        here.read_exact(&mut target).unwrap();
+        assert_eq!(target, *b"and back");
     });
 }
 

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ivshmem::channel::{Broken, Doorbell, Endpoint, EventKind, Member, RecvError, Signal};
 use ivshmem::{PeerId, VectorIndex};
@@ -169,8 +169,8 @@ fn a_task_that_hears_events_wakes_those_who_wait_for_who_has_gone() {
         let hearing = tokio::spawn({
             let signals = Arc::clone(&signals);
             async move {
-                let start = Instant::now();
-                let now = || start.elapsed().as_secs();
+                // Time stands still, so that nobody is taken for dead.
+                let now = || 0;
                 let mut kinds = Vec::new();
                 while kinds.last() != Some(&EventKind::Left) {
                     kinds.push(one.next_event(&ticks, now).await.unwrap().kind);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The traits of `embedded-io` and `embedded-io-async`, of each version that is asked for.
 
-use super::{ByteReader, ByteWriter, StreamError};
+use super::{ByteReader, ByteStream, ByteWriter, StreamError};
 use crate::channel::{Broken, Doorbell, Idle, Signal};
 
 /// Implements the traits of one version. So far they look the same in all.
@@ -68,6 +68,54 @@ macro_rules! implement {
         impl<D: Doorbell, W> $io::WriteReady for ByteWriter<'_, D, W> {
             fn write_ready(&mut self) -> Result<bool, StreamError> {
                 Ok(self.is_ready()?)
+            }
+        }
+
+        impl<D, R, W> $io::ErrorType for ByteStream<'_, D, R, W> {
+            type Error = StreamError;
+        }
+
+        impl<D: Doorbell, R: Idle, W> $io::Read for ByteStream<'_, D, R, W> {
+            fn read(&mut self, target: &mut [u8]) -> Result<usize, StreamError> {
+                self.reader.read(target)
+            }
+        }
+
+        impl<D: Doorbell, W> $io_async::Read for ByteStream<'_, D, &Signal, W> {
+            async fn read(&mut self, target: &mut [u8]) -> Result<usize, StreamError> {
+                Ok(self.reader.read(target).await?)
+            }
+        }
+
+        impl<D: Doorbell, R, W> $io::ReadReady for ByteStream<'_, D, R, W> {
+            fn read_ready(&mut self) -> Result<bool, StreamError> {
+                Ok(self.reader.is_ready()?)
+            }
+        }
+
+        impl<D: Doorbell, R, W: Idle> $io::Write for ByteStream<'_, D, R, W> {
+            fn write(&mut self, bytes: &[u8]) -> Result<usize, StreamError> {
+                self.writer.write(bytes)
+            }
+
+            fn flush(&mut self) -> Result<(), StreamError> {
+                Ok(self.writer.check()?)
+            }
+        }
+
+        impl<D: Doorbell, R> $io_async::Write for ByteStream<'_, D, R, &Signal> {
+            async fn write(&mut self, bytes: &[u8]) -> Result<usize, StreamError> {
+                Ok(self.writer.write(bytes).await?)
+            }
+
+            async fn flush(&mut self) -> Result<(), StreamError> {
+                Ok(self.writer.check()?)
+            }
+        }
+
+        impl<D: Doorbell, R, W> $io::WriteReady for ByteStream<'_, D, R, W> {
+            fn write_ready(&mut self) -> Result<bool, StreamError> {
+                Ok(self.writer.is_ready()?)
             }
         }
     };

@@ -3,7 +3,7 @@
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 
-use super::{ByteReader, ByteWriter, StreamError};
+use super::{ByteReader, ByteStream, ByteWriter, StreamError};
 use crate::channel::{Broken, Doorbell, Idle};
 
 impl From<StreamError> for Error {
@@ -33,5 +33,21 @@ impl<D: Doorbell, W: Idle> Write for ByteWriter<'_, D, W> {
     fn flush(&mut self) -> Result<()> {
         self.check()
             .map_err(|broken| StreamError::from(broken).into())
+    }
+}
+
+impl<D: Doorbell, R: Idle, W> Read for ByteStream<'_, D, R, W> {
+    fn read(&mut self, target: &mut [u8]) -> Result<usize> {
+        Read::read(&mut self.reader, target)
+    }
+}
+
+impl<D: Doorbell, R, W: Idle> Write for ByteStream<'_, D, R, W> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        Write::write(&mut self.writer, bytes)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.writer.flush()
     }
 }
