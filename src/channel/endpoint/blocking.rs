@@ -26,7 +26,8 @@ impl<D: Doorbell> Sender<'_, D> {
         finish_with(sending, &mut idle)?.ok_or(SendError::Full)
     }
 
-    /// Waits, as `idle` says, until a message of `len` bytes can be sent at once.
+    /// Waits, as `idle` says, until a message of `len` bytes can be sent at once. As any that sends, it gives up a message
+    /// that was begun and not sent to its end.
     ///
     /// # Errors
     ///

@@ -81,7 +81,8 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     }
 
     /// Returns whether a message of `len` bytes can be sent at once. While it is pending, the task is woken when to ask
-    /// again: for tasks that wait for several things themselves.
+    /// again: for tasks that wait for several things themselves. As any that sends, it gives up a message that was
+    /// begun and not sent to its end.
     ///
     /// # Errors
     ///
