@@ -95,12 +95,6 @@ impl<'m, D: Doorbell> Link<'m, D> {
         }
     }
 
-    /// Returns an error if the connection is known to be broken.
-    #[inline]
-    pub(super) fn check_known(&self) -> Result<(), Broken> {
-        self.broken.map_or(Ok(()), Err)
-    }
-
     /// Checks, before anything is written to a ring, that this is still its connection. `is_current` says whether it
     /// still has the session that this half has begun; it has not when the peer's next incarnation was connected to.
     #[inline]

@@ -71,12 +71,18 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// - [`Broken`]: the connection has come to its end. What was sent before the peer left is received first.
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Frame<'_, 'm, D>>, Broken> {
-        let Some(peeked) = self.next()? else {
-            return Ok(None);
-        };
+        match self.next()? {
+            Some(peeked) => self.frame(peeked).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the frame that was just found, in place.
+    #[inline]
+    pub(super) fn frame(&mut self, peeked: Peeked) -> Result<Frame<'_, 'm, D>, Broken> {
         let payload = self.consumer.words().region(peeked.payload, peeked.len);
         match payload {
-            Ok(memory) => Ok(Some(Frame::new(self, peeked, memory))),
+            Ok(memory) => Ok(Frame::new(self, peeked, memory)),
             Err(_) => Err(self.link.fail(RingError::Corrupt)),
         }
     }
@@ -118,29 +124,19 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Returns the next frame of a message.
-    ///
-    /// Reading does no harm, whoever has the slots by now, and what is read is checked; so whether the connection is still this one
-    /// is looked at only before something is written.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Peeked>, Broken> {
-        self.link.check_known()?;
+        self.check()?;
         if self.patience > 0 {
-            self.lose_patience()?;
+            self.patience -= 1;
+            if self.patience == 0 {
+                self.consumer.poll();
+            }
         }
         match self.look()? {
             Some(peeked) if peeked.len == 0 => self.examine_empty(peeked),
             next => Ok(next),
         }
-    }
-
-    /// Counts a look, and after the last of them says that nobody need ring.
-    fn lose_patience(&mut self) -> Result<(), Broken> {
-        self.patience -= 1;
-        if self.patience == 0 {
-            self.check()?;
-            self.consumer.poll();
-        }
-        Ok(())
     }
 
     /// Treats a frame without payload: the end of a message that was given up, or an empty message.
@@ -175,7 +171,6 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// Finds out why there is nothing.
     #[inline]
     fn look_at_peer(&mut self) -> Result<Option<Peeked>, Broken> {
-        self.check()?;
         let asked = self.consumer.publish();
         self.link.ring_if(asked);
         if self.link.is_peer_there() {
@@ -198,8 +193,19 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
             len: peeked.len,
             available,
         })?;
-        Words::read(self.consumer.words(), peeked.payload, target);
-        Ok(self.verify()?)
+        Ok(self.copy_part(peeked, 0, target)?)
+    }
+
+    /// Copies the payload from byte `from` on to `target`, which is at most as long as what is there.
+    #[inline]
+    pub(super) fn copy_part(
+        &mut self,
+        peeked: &Peeked,
+        from: usize,
+        target: &mut [u8],
+    ) -> Result<(), Broken> {
+        Words::read(self.consumer.words(), peeked.payload + from, target);
+        self.verify()
     }
 
     /// Checks that what was read is of this connection.
@@ -220,8 +226,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
             self.passed = 0;
             self.message += 1;
         }
-        // What has been received stays so if the connection has ended; the next call tells.
-        if self.consumer.pass(peeked) && self.check().is_ok() {
+        if self.consumer.pass(peeked) {
             let asked = self.consumer.publish();
             self.link.ring_if(asked);
         }
