@@ -44,7 +44,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::words::Words;
+use super::words::{Word, Words};
 
 /// The wish of a waiter that looks by itself. No position comes near it: positions begin at 0 and count bytes.
 pub(crate) const POLLING: u64 = u64::MAX;
@@ -61,37 +61,46 @@ pub(crate) struct Places {
 
 /// The side that publishes positions.
 #[derive(Debug)]
-pub(crate) struct Publisher {
-    places: Places,
+pub(crate) struct Publisher<W: Words> {
+    wish: W::Word,
+    promise: W::Word,
     /// Whether the promise is given.
     fences: bool,
     /// Up to here wishes have been looked at behind a fence, so that one of them is rung for once at most.
     looked: u64,
 }
 
-impl Publisher {
+impl<W: Words> Publisher<W> {
     /// Begins at `position`, before it is published, with the promise given.
-    pub(crate) fn begin<W: Words>(places: Places, words: &W, position: u64) -> Self {
-        words.store(places.promise, LOOKS, Ordering::Release);
+    pub(crate) fn begin(places: Places, words: &W, position: u64) -> Self {
+        let promise = words.word(places.promise);
+        promise.store(LOOKS, Ordering::Release);
         Self {
-            places,
+            wish: words.word(places.wish),
+            promise,
             fences: true,
             looked: position,
         }
     }
 
     /// Is called when `position` has just been published, and returns whether to ring.
-    #[inline]
-    pub(crate) fn published<W: Words>(&mut self, words: &W, position: u64) -> bool {
+    #[inline(always)]
+    pub(crate) fn published(&mut self, words: &W, position: u64) -> bool {
+        if !self.fences && self.wish.load(Ordering::Relaxed) == POLLING {
+            return false;
+        }
+        self.look(words, position)
+    }
+
+    /// Looks at the wish of a waiter that may sleep.
+    #[cold]
+    fn look(&mut self, words: &W, position: u64) -> bool {
         if !self.fences {
-            if words.load(self.places.wish, Ordering::Relaxed) == POLLING {
-                return false;
-            }
             self.fences = true;
-            words.store(self.places.promise, LOOKS, Ordering::Release);
+            self.promise.store(LOOKS, Ordering::Release);
         }
         words.fence(Ordering::SeqCst);
-        let wish = words.load(self.places.wish, Ordering::Relaxed);
+        let wish = self.wish.load(Ordering::Relaxed);
         if wish == POLLING {
             self.take_back(words);
             return false;
@@ -103,9 +112,8 @@ impl Publisher {
 
     /// Takes the promise back. A waiter that has not seen this is seen by the next look, which is behind the fence; what
     /// was published before is behind the fence of `published`, so such a waiter has seen it.
-    #[cold]
-    fn take_back<W: Words>(&mut self, words: &W) {
-        words.store(self.places.promise, 0, Ordering::Relaxed);
+    fn take_back(&mut self, words: &W) {
+        self.promise.store(0, Ordering::Relaxed);
         words.fence(Ordering::SeqCst);
         self.fences = false;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A region of shared memory that is divided into slots and rings: [`Region`].
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::{Found, Geometry, BLANK_LEN, GEOMETRY_AT, MAGIC, MAGIC_AT, MIN_LEN};
 use super::open_error::OpenError;
@@ -102,10 +102,9 @@ impl<'m> Region<'m> {
         self.table().is_current()
     }
 
-    /// Returns whether the region is still formatted by the geometry whose word is given.
-    #[inline]
-    pub(super) fn says(&self, geometry: u64) -> bool {
-        self.memory.load(GEOMETRY_AT, Ordering::Relaxed) == geometry
+    /// Finds the word of the geometry.
+    pub(super) fn geometry(&self) -> &'m AtomicU64 {
+        self.memory.word(GEOMETRY_AT)
     }
 }
 

@@ -130,13 +130,12 @@ impl<W: Words> Slot<W> {
 
     /// Returns whether `state` is still what the slot says.
     pub(crate) fn is(&self, state: State) -> bool {
-        self.says(state.word())
+        self.words.load(self.at + STATE, Ordering::Relaxed) == state.word()
     }
 
-    /// Returns whether the slot still says the state whose word is given.
-    #[inline]
-    pub(crate) fn says(&self, word: u64) -> bool {
-        self.words.load(self.at + STATE, Ordering::Relaxed) == word
+    /// Finds the word of the state.
+    pub(crate) fn state(&self) -> W::Word {
+        self.words.word(self.at + STATE)
     }
 
     /// Takes the slot, which was looked at as `seen`, for a new incarnation, which it returns unless somebody

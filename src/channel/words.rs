@@ -6,12 +6,18 @@
 //! that uses them has checked that. Those of [`SharedMemory`] are checked again at each access, so that a mistake here
 //! is a wrong answer and no access to what lies beside a ring.
 
-use core::sync::atomic::{fence, Ordering};
+use core::sync::atomic::{fence, AtomicU64, Ordering};
 
 use crate::SharedMemory;
 
 /// Words of 64 bits, little-endian, and bytes between them.
 pub(crate) trait Words: Clone {
+    /// One of the words.
+    type Word: Word;
+
+    /// Finds a word that is looked at often.
+    fn word(&self, offset: usize) -> Self::Word;
+
     /// Loads a word.
     fn load(&self, offset: usize, order: Ordering) -> u64;
 
@@ -29,9 +35,46 @@ pub(crate) trait Words: Clone {
 
     /// Copies bytes in.
     fn write(&self, offset: usize, source: &[u8]);
+
+    /// Copies bytes in, what lies in the first line of the cache last.
+    fn write_first_line_last(&self, offset: usize, source: &[u8]) {
+        self.write(offset, source);
+    }
 }
 
-impl Words for SharedMemory<'_> {
+/// One word of [`Words`].
+pub(crate) trait Word: Clone {
+    /// Loads it.
+    fn load(&self, order: Ordering) -> u64;
+
+    /// Stores it.
+    fn store(&self, value: u64, order: Ordering);
+}
+
+/// Where words are that no caller asks for.
+static NOWHERE: AtomicU64 = AtomicU64::new(0);
+
+impl Word for &AtomicU64 {
+    #[inline]
+    fn load(&self, order: Ordering) -> u64 {
+        u64::from_le(AtomicU64::load(self, order))
+    }
+
+    #[inline]
+    fn store(&self, value: u64, order: Ordering) {
+        AtomicU64::store(self, value.to_le(), order);
+    }
+}
+
+impl<'m> Words for SharedMemory<'m> {
+    type Word = &'m AtomicU64;
+
+    fn word(&self, offset: usize) -> &'m AtomicU64 {
+        let word = self.atomic_u64(offset);
+        debug_assert!(word.is_ok(), "{word:?}");
+        word.unwrap_or(&NOWHERE)
+    }
+
     #[inline]
     fn load(&self, offset: usize, order: Ordering) -> u64 {
         let word = self.atomic_u64(offset);
@@ -78,6 +121,12 @@ impl Words for SharedMemory<'_> {
     #[inline]
     fn write(&self, offset: usize, source: &[u8]) {
         let inside = SharedMemory::write(self, offset, source);
+        debug_assert!(inside.is_ok(), "{inside:?}");
+    }
+
+    #[inline]
+    fn write_first_line_last(&self, offset: usize, source: &[u8]) {
+        let inside = SharedMemory::write_first_line_last(self, offset, source);
         debug_assert!(inside.is_ok(), "{inside:?}");
     }
 }

@@ -10,7 +10,7 @@ use super::processor;
 use super::strategy::CopyStrategy;
 
 /// Copies below this length, in bytes, are always made in words: nothing wider pays off.
-const SHORT: usize = 16;
+pub(super) const SHORT: usize = 16;
 
 /// Which side of a copy is the shared memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub(super) enum Shared {
 ///
 /// - The `len` bytes from `from` must be readable and those from `to` writable, and they must not overlap.
 /// - Those on the private side must not be accessed by others meanwhile.
+#[inline]
 pub(super) unsafe fn copy(
     to: *mut u8,
     from: *const u8,
@@ -36,7 +37,10 @@ pub(super) unsafe fn copy(
     shared: Shared,
     strategy: CopyStrategy,
 ) {
-    if strategy == CopyStrategy::WORDS || len < SHORT {
+    if len < SHORT {
+        // SAFETY: the caller gives the same guarantees.
+        unsafe { processor::copy_short(to, from, len, shared) };
+    } else if strategy == CopyStrategy::WORDS {
         // SAFETY: the caller gives the same guarantees.
         unsafe { words(to, from, len, shared) };
     } else {

@@ -43,6 +43,9 @@ use core::sync::atomic::AtomicU64;
 use copy::Shared;
 pub use strategy::CopyStrategy;
 
+/// Bytes of a line of the cache.
+pub(crate) const LINE: usize = 64;
+
 /// A view of shared memory, valid for `'m`.
 ///
 /// A cheap handle to copy around and to divide with [`SharedMemory::region`].
@@ -172,6 +175,27 @@ impl<'m> SharedMemory<'m> {
         Ok(())
     }
 
+    /// As [`SharedMemory::write`], but what lies in the first line of the cache is written after the rest, for a peer that looks at
+    /// that line all the time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SharedMemory::write`].
+    #[inline]
+    pub(crate) fn write_first_line_last(
+        &self,
+        offset: usize,
+        source: &[u8],
+    ) -> Result<(), AccessError> {
+        let first = LINE - (self.base.as_ptr() as usize).wrapping_add(offset) % LINE;
+        if source.len() <= first || processor::is_backward(self.strategy.0, source.len()) {
+            return self.write(offset, source);
+        }
+        let (first, rest) = source.split_at(first);
+        self.write(offset + first.len(), rest)?;
+        self.write(offset, first)
+    }
+
     /// Sets the `len_bytes` bytes at `offset` to `value`.
     ///
     /// # Errors
@@ -238,10 +262,8 @@ impl<'m> SharedMemory<'m> {
 
     /// Returns the address of `len_bytes` bytes at `offset`, all inside the view.
     #[inline]
-    fn locate(&self, offset: usize, len_bytes: usize) -> Result<NonNull<u8>, AccessError> {
-        let inside = offset
-            .checked_add(len_bytes)
-            .is_some_and(|end| end <= self.len_bytes);
+    const fn locate(&self, offset: usize, len_bytes: usize) -> Result<NonNull<u8>, AccessError> {
+        let inside = len_bytes <= self.len_bytes && offset <= self.len_bytes - len_bytes;
         if !inside {
             return Err(AccessError::OutOfBounds {
                 offset,

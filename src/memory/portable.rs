@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Processors without special means for copies, and Miri.
 
+pub(super) use super::copy::words as copy_short;
 use super::copy::{words, Shared};
 use super::strategy::Means;
 
@@ -10,6 +11,11 @@ pub(super) const STRINGS: Means = Means::empty();
 /// Returns what copies are best made with here.
 pub(super) const fn means() -> Means {
     Means::empty()
+}
+
+/// Returns whether a copy of `len` bytes writes what comes first last.
+pub(super) const fn is_backward(_: Means, _: usize) -> bool {
+    false
 }
 
 /// Copies `len` bytes.

@@ -7,12 +7,15 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::copy::{words, Shared};
+use super::copy::{words, Shared, SHORT};
 use super::strategy::Means;
 
 /// From how many register widths on `rep movsb` is faster than they: 1 KiB for words, 4 KiB for AVX.
 /// Measured on Sapphire Rapids by `cargo bench --bench copy`; C libraries do much the same.
 const STRINGS_FROM_WIDTHS: usize = 128;
+
+/// Bytes of a word.
+const WORD: usize = 8;
 
 /// Length in bytes up to which four registers of 16 bytes hold everything.
 #[cfg(target_feature = "sse2")]
@@ -177,7 +180,46 @@ unsafe fn strings(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
-/// Copies 16 to 64 bytes, from both ends to the middle, where the parts may overlap.
+/// Returns whether a copy of `len` bytes writes what comes first last.
+#[inline]
+pub(super) const fn is_backward(means: Means, len: usize) -> bool {
+    #[cfg(target_feature = "sse2")]
+    if means.contains(Means::SSE2) && len >= SHORT && len <= SHORT_TO {
+        return true;
+    }
+    let _ = means;
+    len >= WORD && len < SHORT
+}
+
+/// Copies less than [`SHORT`] bytes.
+///
+/// # Safety
+///
+/// As for [`words`].
+#[inline]
+pub(super) unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize, shared: Shared) {
+    if len < WORD {
+        // SAFETY: the caller gives the same guarantees.
+        return unsafe { words(to, from, len, shared) };
+    }
+    // SAFETY: the caller promises `len` bytes in both ranges, and they are 8 or more. Of 8 bytes both accesses are the same.
+    unsafe {
+        asm!(
+            "mov {last}, [{from} + {len} - 8]",
+            "mov {first}, [{from}]",
+            "mov [{to} + {len} - 8], {last}",
+            "mov [{to}], {first}",
+            from = in(reg) from,
+            to = in(reg) to,
+            len = in(reg) len,
+            first = out(reg) _,
+            last = out(reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies 16 to 64 bytes, from both ends to the middle, where the parts may overlap; what comes first is written last.
 ///
 /// # Safety
 ///
@@ -194,11 +236,14 @@ unsafe fn by_four_registers(to: *mut u8, from: *const u8, len: usize) {
             "jbe 2f",
             "movups {second}, [{from} + 16]",
             "movups {third}, [{from} + {len} - 32]",
-            "movups [{to} + 16], {second}",
-            "movups [{to} + {len} - 32], {third}",
-            "2:",
-            "movups [{to}], {first}",
             "movups [{to} + {len} - 16], {last}",
+            "movups [{to} + {len} - 32], {third}",
+            "movups [{to} + 16], {second}",
+            "jmp 3f",
+            "2:",
+            "movups [{to} + {len} - 16], {last}",
+            "3:",
+            "movups [{to}], {first}",
             from = in(reg) from,
             to = in(reg) to,
             len = in(reg) len,

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The two members of a connection, as one half of it sees them: [`Link`].
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use super::error::Broken;
 use crate::channel::doorbell::Doorbell;
 use crate::channel::name::Identity;
 use crate::channel::region::Region;
 use crate::channel::ring::RingError;
 use crate::channel::slot::{Slot, State};
+use crate::channel::words::Word;
 use crate::{PeerId, SharedMemory, VectorIndex};
 
 /// A slot and what it says as long as its member is there.
@@ -15,21 +18,38 @@ pub(super) struct Holder<'m> {
     pub(super) slot: Slot<SharedMemory<'m>>,
     pub(super) state: State,
     /// The state's word, which is looked at with each message.
-    word: u64,
+    word: Expected<'m>,
+}
+
+/// A word, and what it is as long as nothing has changed.
+#[derive(Clone, Copy, Debug)]
+struct Expected<'m> {
+    word: &'m AtomicU64,
+    value: u64,
+}
+
+impl Expected<'_> {
+    #[inline]
+    fn holds(&self) -> bool {
+        Word::load(&self.word, Ordering::Relaxed) == self.value
+    }
 }
 
 impl<'m> Holder<'m> {
-    pub(super) const fn new(slot: Slot<SharedMemory<'m>>, state: State) -> Self {
+    pub(super) fn new(slot: Slot<SharedMemory<'m>>, state: State) -> Self {
         Self {
             slot,
             state,
-            word: state.word(),
+            word: Expected {
+                word: slot.state(),
+                value: state.word(),
+            },
         }
     }
 
     #[inline]
     fn is_there(&self) -> bool {
-        self.slot.says(self.word)
+        self.word.holds()
     }
 }
 
@@ -38,7 +58,7 @@ impl<'m> Holder<'m> {
 pub(super) struct Link<'m, D> {
     region: Region<'m>,
     /// The geometry's word, as well.
-    geometry: u64,
+    geometry: Expected<'m>,
     own: Holder<'m>,
     peer: Holder<'m>,
     /// What to ring, if the peer listens.
@@ -62,7 +82,10 @@ impl<'m, D: Doorbell> Link<'m, D> {
         let bell = peer_identity.device.zip(vector);
         Self {
             region,
-            geometry: region.geometry.word(),
+            geometry: Expected {
+                word: region.geometry(),
+                value: region.geometry.word(),
+            },
             own,
             peer,
             bell: bell.map(|(device, vector)| (PeerId(device), VectorIndex(vector))),
@@ -97,14 +120,10 @@ impl<'m, D: Doorbell> Link<'m, D> {
 
     /// Checks, before anything is written to a ring, that this is still its connection. `is_current` says whether it
     /// still has the session that this half has begun; it has not when the peer's next incarnation was connected to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn check(&mut self, is_current: bool) -> Result<(), Broken> {
         // A new geometry leaves the slot's word as it is, so that is looked at too.
-        if is_current
-            && self.broken.is_none()
-            && self.own.is_there()
-            && self.region.says(self.geometry)
-        {
+        if is_current && self.broken.is_none() && self.own.is_there() && self.geometry.holds() {
             Ok(())
         } else {
             Err(self.give_up())

@@ -112,8 +112,17 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Returns the first frame of the next message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next_message(&mut self) -> Result<Option<Peeked>, Broken> {
+        if self.is_inside {
+            return self.drop_rest();
+        }
+        self.next()
+    }
+
+    /// Passes what is left of a message of which a part was received, and returns the first frame of the next.
+    #[cold]
+    fn drop_rest(&mut self) -> Result<Option<Peeked>, Broken> {
         for _ in 0..FRAMES_PER_CALL {
             match self.next()? {
                 Some(peeked) if self.is_inside => self.pass(peeked),
@@ -124,18 +133,24 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Returns the next frame of a message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<Peeked>, Broken> {
         self.check()?;
         if self.patience > 0 {
-            self.patience -= 1;
-            if self.patience == 0 {
-                self.consumer.poll();
-            }
+            self.lose_patience();
         }
         match self.look()? {
             Some(peeked) if peeked.len == 0 => self.examine_empty(peeked),
             next => Ok(next),
+        }
+    }
+
+    /// Counts a look after arming, and after some says that nobody need ring.
+    #[cold]
+    fn lose_patience(&mut self) {
+        self.patience -= 1;
+        if self.patience == 0 {
+            self.consumer.poll();
         }
     }
 
@@ -159,7 +174,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Returns what is at the position.
-    #[inline]
+    #[inline(always)]
     fn look(&mut self) -> Result<Option<Peeked>, Broken> {
         match self.consumer.peek() {
             Ok(Some(peeked)) => Ok(Some(peeked)),
@@ -186,7 +201,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Copies a payload to the start of `target`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn copy_out(&mut self, peeked: &Peeked, target: &mut [u8]) -> Result<(), RecvError> {
         let available = target.len();
         let target = target.get_mut(..peeked.len).ok_or(RecvError::TooLong {
@@ -209,7 +224,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Checks that what was read is of this connection.
-    #[inline]
+    #[inline(always)]
     pub(super) fn verify(&mut self) -> Result<(), Broken> {
         self.consumer
             .verify()
@@ -217,7 +232,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Goes on to the next frame.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass(&mut self, peeked: Peeked) {
         self.is_inside = peeked.more;
         if peeked.more {
@@ -232,7 +247,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn check(&mut self) -> Result<(), Broken> {
         self.link.check(self.consumer.is_current())
     }

@@ -154,7 +154,7 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     }
 
     /// Finds room for a message of its own.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin(&mut self, len: usize) -> Result<Granted, SendError> {
         if self.is_inside {
             self.end_short()?;
@@ -172,33 +172,49 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     }
 
     /// Finds room for a frame.
-    #[inline]
+    #[inline(always)]
     pub(super) fn grant(&mut self, len: usize) -> Result<Granted, SendError> {
         self.check()?;
-        let longest = self.longest();
-        if len > longest {
-            return Err(SendError::TooLong { len, longest });
+        if len > self.longest() {
+            return Err(self.too_long(len));
         }
         match self.producer.grant(len) {
             Ok(Some(granted)) => {
                 if self.patience > 0 {
-                    self.patience -= 1;
-                    if self.patience == 0 {
-                        self.producer.poll();
-                    }
+                    self.lose_patience();
                 }
                 Ok(granted)
             }
-            Ok(None) => {
-                self.link.check_peer()?;
-                Err(SendError::Full)
-            }
+            Ok(None) => Err(self.full()),
             Err(error) => Err(self.link.fail(error).into()),
         }
     }
 
+    /// Counts a message that was sent after arming, and after some says that nobody need ring.
+    #[cold]
+    fn lose_patience(&mut self) {
+        self.patience -= 1;
+        if self.patience == 0 {
+            self.producer.poll();
+        }
+    }
+
+    #[cold]
+    const fn too_long(&self, len: usize) -> SendError {
+        let longest = self.longest();
+        SendError::TooLong { len, longest }
+    }
+
+    /// There is no room, unless because nobody is there any more.
+    #[cold]
+    fn full(&mut self) -> SendError {
+        self.link
+            .check_peer()
+            .map_or_else(Into::into, |()| SendError::Full)
+    }
+
     /// Writes a frame, to be announced.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&mut self, granted: Granted, payload: &[u8], more: bool) {
         self.is_inside = more;
         self.producer.write(granted, payload, more);
@@ -213,13 +229,13 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     }
 
     /// Makes known what is written, and rings if the receiver waits for it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn announce(&mut self) {
         let asked = self.producer.announce();
         self.link.ring_if(asked);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn check(&mut self) -> Result<(), Broken> {
         self.link.check(self.producer.is_current())
     }

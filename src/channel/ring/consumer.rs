@@ -3,17 +3,22 @@
 
 use core::sync::atomic::Ordering;
 
-use super::frame::{Header, Key, Place};
+use super::frame::{Header, Key, Message, Place};
 use super::{
     RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
 };
 use crate::channel::notify::{Publisher, Sleep, Waiter};
-use crate::channel::words::Words;
+use crate::channel::words::{Word, Words};
 
 /// The reading side. Of the producer's words it reads headers, once each, and checks them.
 #[derive(Debug)]
-pub(crate) struct Consumer<W> {
+pub(crate) struct Consumer<W: Words> {
     ring: W,
+    /// The own session, the other side's, and the tail.
+    own: W::Word,
+    other: W::Word,
+    tail: W::Word,
+    longest: usize,
     place: Place,
     session: Session,
     key: Key,
@@ -25,7 +30,7 @@ pub(crate) struct Consumer<W> {
     published: u64,
     /// How often nothing was found.
     looks: u32,
-    space: Publisher,
+    space: Publisher<W>,
     data: Waiter,
 }
 
@@ -55,6 +60,10 @@ impl<W: Words> Consumer<W> {
             (space, Waiter::begin(DATA, ring, 0))
         });
         Self {
+            own: ring.word(CONSUMER_SESSION),
+            other: ring.word(PRODUCER_SESSION),
+            tail: ring.word(TAIL),
+            longest: place.longest(),
             ring,
             place,
             session,
@@ -72,70 +81,97 @@ impl<W: Words> Consumer<W> {
     /// of the room.
     ///
     /// The payload is the peer's to change at any time: copy it out, then [`Consumer::verify`].
-    #[inline]
+    // Each level that this result is handed through costs more than the look.
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<Option<Peeked>, RingError> {
-        if !self.begun {
-            self.begun = self.session.is_at(&self.ring, PRODUCER_SESSION);
-            if !self.begun {
-                return Ok(None);
-            }
+        if !self.begun && !self.begins() {
+            return Ok(None);
         }
-        // A skip leads to offset 0, where there is none.
-        for _ in 0..2 {
-            let offset = self.place.offset(self.position);
-            let word = self.ring.load(CONTROL_LEN + offset, Ordering::Acquire);
-            let header = Header::from_word(word);
-            if header == Header::NONE {
-                return self.wait_for_header(offset);
-            }
-            if let Some(message) = header.as_message(self.key.mark(self.position)) {
-                let end = message.start.end(self.position, message.len);
-                // Else it would reach beyond the end of the ring.
-                if message.len > self.place.longest()
-                    || end - self.position > self.place.to_end(self.position) as u64
-                {
-                    return Err(self.blame());
-                }
-                let payload = message.start.payload(self.position);
-                return Ok(Some(Peeked {
-                    payload: CONTROL_LEN + self.place.offset(payload),
-                    len: message.len,
-                    more: message.more,
-                    end,
-                }));
-            }
-            if !header.is_skip(self.key.mark(self.position)) || offset == 0 {
-                return Err(self.blame());
-            }
-            self.position += self.place.to_end(self.position) as u64;
+        let header = self.header(Ordering::Acquire);
+        if header == Header::NONE {
+            return self.wait_for_header();
         }
-        Err(self.blame())
+        match header.as_message(self.key.mark(self.position)) {
+            Some(message) => self.accept(message),
+            None => self.skip(header),
+        }
     }
 
-    /// Finds nothing, and now and then also that there should be something: who had the producer's slot before may have taken its
-    /// header away, by a store that came late. The head says so, if one looks at the header behind it.
+    #[cold]
+    fn begins(&mut self) -> bool {
+        self.begun = self.session.is_at(&self.other);
+        self.begun
+    }
+
+    /// Returns what is at the position.
     #[inline]
-    fn wait_for_header(&mut self, offset: usize) -> Result<Option<Peeked>, RingError> {
+    fn header(&self, order: Ordering) -> Header {
+        let offset = CONTROL_LEN + self.place.offset(self.position);
+        Header::from_word(self.ring.load(offset, order))
+    }
+
+    /// Checks what the header of a message says.
+    #[inline]
+    fn accept(&self, message: Message) -> Result<Option<Peeked>, RingError> {
+        let end = message.start.end(self.position, message.len);
+        let to_end = self.place.to_end(self.position) as u64;
+        // Else it would reach beyond the end of the ring.
+        if message.len > self.longest || end - self.position > to_end {
+            return Err(self.blame());
+        }
+        let payload = message.start.payload(self.position);
+        Ok(Some(Peeked {
+            payload: CONTROL_LEN + self.place.offset(payload),
+            len: message.len,
+            more: message.more,
+            end,
+        }))
+    }
+
+    /// Goes to the start of the ring, where there is no other skip, if that is what `header` says.
+    #[cold]
+    fn skip(&mut self, header: Header) -> Result<Option<Peeked>, RingError> {
+        let is_skip = header.is_skip(self.key.mark(self.position));
+        if !is_skip || self.place.offset(self.position) == 0 {
+            return Err(self.blame());
+        }
+        self.position += self.place.to_end(self.position) as u64;
+        let header = self.header(Ordering::Acquire);
+        if header == Header::NONE {
+            return self.wait_for_header();
+        }
+        match header.as_message(self.key.mark(self.position)) {
+            Some(message) => self.accept(message),
+            None => Err(self.blame()),
+        }
+    }
+
+    /// Finds nothing, and now and then looks whether there should be something.
+    #[inline]
+    fn wait_for_header(&mut self) -> Result<Option<Peeked>, RingError> {
         self.looks = self.looks.wrapping_add(1);
-        if self.looks % LOOKS_FOR_HEAD == 0 {
-            let head = self.ring.load(HEAD, Ordering::Acquire);
-            let header = self.ring.load(CONTROL_LEN + offset, Ordering::Relaxed);
-            // What has been received already is behind the position as soon as its header is there, the head only then.
-            let ahead = self.key.advance(head, self.position);
-            let is_ahead =
-                ahead.is_some_and(|ahead| 0 < ahead && ahead <= self.place.size() as u64);
-            if is_ahead && header == Header::NONE.word() {
-                return Err(self.blame());
-            }
+        if self.looks % LOOKS_FOR_HEAD == 0 && self.misses_header() {
+            return Err(self.blame());
         }
         self.verify().map(|()| None)
+    }
+
+    /// Returns whether one who had the producer's slot before has taken its header away, by a store that came late. The head
+    /// says so, if one looks at the header behind it.
+    #[cold]
+    fn misses_header(&self) -> bool {
+        let head = self.ring.load(HEAD, Ordering::Acquire);
+        // What has been received already is behind the position as soon as its header is there, the head only then.
+        let ahead = self.key.advance(head, self.position);
+        ahead.is_some_and(|ahead| 0 < ahead && ahead <= self.place.size() as u64)
+            && self.header(Ordering::Relaxed) == Header::NONE
     }
 
     /// Checks, when bytes have been copied out, that they are of this session.
     #[inline]
     pub(crate) fn verify(&self) -> Result<(), RingError> {
         self.ring.fence(Ordering::Acquire);
-        if self.session.is_at(&self.ring, PRODUCER_SESSION) {
+        if self.session.is_at(&self.other) {
             return Ok(());
         }
         Err(RingError::Restarted)
@@ -165,13 +201,13 @@ impl<W: Words> Consumer<W> {
         if self.published == self.position {
             // One who had the slot before may have written there late. A producer that took that for no room and sleeps finds out
             // when its sleep ends with its next heartbeat.
-            if self.ring.load(TAIL, Ordering::Relaxed) != tail {
-                self.ring.store(TAIL, tail, Ordering::Release);
+            if self.tail.load(Ordering::Relaxed) != tail {
+                self.tail.store(tail, Ordering::Release);
             }
             return false;
         }
         self.published = self.position;
-        self.ring.store(TAIL, tail, Ordering::Release);
+        self.tail.store(tail, Ordering::Release);
         self.space.published(&self.ring, self.position)
     }
 
@@ -192,7 +228,7 @@ impl<W: Words> Consumer<W> {
     /// connected to.
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
-        self.session.is_at(&self.ring, CONSUMER_SESSION)
+        self.session.is_at(&self.own)
     }
 
     /// Returns the ring's part of the region, for the payload of what was peeked at.

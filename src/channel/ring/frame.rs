@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Frames and where they are in a ring: [`Header`], [`Place`].
 
+use crate::memory::LINE;
+
 /// Bytes of a header, and what every frame is a multiple of.
 pub(crate) const WORD: usize = 8;
 
 /// Payloads of so many bytes begin at a line of the cache: copies of whole lines are faster, and touch as many.
 const ALIGNED_FROM: usize = 512;
-/// Bytes of a line of the cache.
-pub(crate) const LINE: usize = 64;
-
 /// The header of a frame, as one word.
 ///
 /// | bits | |
@@ -125,7 +124,7 @@ impl Start {
     /// Returns the position behind a frame at `position` with `len` bytes of payload.
     #[inline]
     pub(crate) const fn end(self, position: u64, len: usize) -> u64 {
-        self.payload(position) + (len.div_ceil(WORD) * WORD) as u64
+        self.payload(position) + ((len + (WORD - 1)) & !(WORD - 1)) as u64
     }
 }
 

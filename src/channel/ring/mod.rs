@@ -52,7 +52,7 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 
 use super::notify::Places;
-use super::words::Words;
+use super::words::{Word, Words};
 
 // Offsets in the control block of a ring. Quiet words, which change with sessions and sleeps, are on other lines
 // than those that change with each message.
@@ -110,10 +110,10 @@ impl Session {
         begun
     }
 
-    /// Returns whether the side whose session word is at `offset` is in this session. What it wrote before is seen.
+    /// Returns whether the side whose session word is given is in this session. What it wrote before is seen.
     #[inline]
-    fn is_at<W: Words>(self, words: &W, offset: usize) -> bool {
-        words.load(offset, Ordering::Acquire) == self.0
+    fn is_at(self, word: &impl Word) -> bool {
+        word.load(Ordering::Acquire) == self.0
     }
 }
 

@@ -3,19 +3,25 @@
 
 use core::sync::atomic::Ordering;
 
-use super::frame::{Header, Key, Place, Start, LINE, WORD};
+use super::frame::{Header, Key, Place, Start, WORD};
 use super::{
     RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
 };
 use crate::channel::notify::{Publisher, Sleep, Waiter, POLLING};
-use crate::channel::words::Words;
+use crate::channel::words::{Word, Words};
 
 /// The writing side. Everything that decides is private to it; of the consumer's words it reads the tail, the
 /// session, the wish and the promise, and checks them.
 #[derive(Debug)]
-pub(crate) struct Producer<W> {
+pub(crate) struct Producer<W: Words> {
     ring: W,
+    /// The own session, the other side's, the head and the tail.
+    own: W::Word,
+    other: W::Word,
+    head: W::Word,
+    tail_word: W::Word,
     place: Place,
+    longest: usize,
     session: Session,
     key: Key,
     /// Where the next frame will be. Invariant: a multiple of 8.
@@ -28,7 +34,7 @@ pub(crate) struct Producer<W> {
     tail: u64,
     /// Whether the consumer has been seen in this session.
     met: bool,
-    data: Publisher,
+    data: Publisher<W>,
     space: Waiter,
 }
 
@@ -42,6 +48,16 @@ pub(crate) struct Granted {
     pub(crate) payload: usize,
     /// Bytes of payload that there is room for.
     pub(crate) len: usize,
+    /// The position behind the frame, if all of that is used.
+    end: u64,
+}
+
+impl Granted {
+    /// Returns the position behind what has to be free: behind the frame the next header's place is zeroed.
+    #[inline]
+    const fn needs(&self) -> u64 {
+        self.end + WORD as u64
+    }
 }
 
 impl<W: Words> Producer<W> {
@@ -55,6 +71,11 @@ impl<W: Words> Producer<W> {
             (data, Waiter::begin(SPACE, ring, POLLING))
         });
         Self {
+            own: ring.word(PRODUCER_SESSION),
+            other: ring.word(CONSUMER_SESSION),
+            head: ring.word(HEAD),
+            tail_word: ring.word(TAIL),
+            longest: place.longest(),
             ring,
             place,
             session,
@@ -71,86 +92,84 @@ impl<W: Words> Producer<W> {
 
     /// Returns the longest payload of one frame.
     pub(crate) const fn longest(&self) -> usize {
-        self.place.longest()
+        self.longest
     }
 
     /// Finds room for a payload of `len` bytes, at most [`Producer::longest`]; `None` while there is none.
     ///
     /// What is granted lasts until the next call of [`Producer::write`] or [`Producer::finish`]; it may be dropped.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn grant(&mut self, len: usize) -> Result<Option<Granted>, RingError> {
         debug_assert!(len <= self.longest(), "{len}");
-        let (position, end) = self.frame(len);
-        let need = self.room(end);
-        if need > self.free() {
-            self.refresh()?;
-            if need > self.free() {
-                return Ok(None);
-            }
+        let granted = self.next(len);
+        if self.has_room(&granted) {
+            return Ok(Some(granted));
         }
-        let start = Start::of(len);
-        Ok(Some(Granted {
-            position,
-            start,
-            payload: CONTROL_LEN + self.place.offset(start.payload(position)),
-            len,
-        }))
+        self.refresh()?;
+        Ok(self.has_room(&granted).then_some(granted))
     }
 
-    /// Returns where the next frame begins and ends: before the end of the ring, or at its start.
-    #[inline]
-    const fn frame(&self, len: usize) -> (u64, u64) {
+    /// Returns where the next frame will be: before the end of the ring, or at its start.
+    #[inline(always)]
+    const fn next(&self, len: usize) -> Granted {
         let start = Start::of(len);
         let end = start.end(self.position, len);
         let to_end = self.place.to_end(self.position) as u64;
         if end - self.position <= to_end {
-            return (self.position, end);
+            self.at(self.position, start, len, end)
+        } else {
+            let position = self.position + to_end;
+            self.at(position, start, len, start.end(position, len))
         }
-        let position = self.position + to_end;
-        (position, start.end(position, len))
     }
 
-    /// Returns the bytes that must be free for a frame that ends at `end`. Behind it the next header's place is zeroed.
-    #[inline]
-    const fn room(&self, end: u64) -> usize {
-        (end - self.position) as usize + WORD
+    #[inline(always)]
+    const fn at(&self, position: u64, start: Start, len: usize, end: u64) -> Granted {
+        Granted {
+            position,
+            start,
+            payload: CONTROL_LEN + self.place.offset(start.payload(position)),
+            len,
+            end,
+        }
+    }
+
+    #[inline(always)]
+    const fn has_room(&self, granted: &Granted) -> bool {
+        granted.needs() - self.tail <= self.place.size() as u64
     }
 
     /// Writes a granted frame with this payload, of the length that was asked for, to be announced together with others.
     ///
     /// The consumer looks at the line of the header all the time and takes it away with each look. So everything else is
     /// written before what is in that line.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&mut self, granted: Granted, payload: &[u8], more: bool) {
-        self.clear_next(&granted, payload.len());
-        let first = LINE - granted.payload % LINE;
-        let (first, rest) = payload.split_at(first.min(payload.len()));
-        if !rest.is_empty() {
-            self.ring.write(granted.payload + first.len(), rest);
-        }
-        self.ring.write(granted.payload, first);
-        self.stage(granted, payload.len(), more);
+        self.write_header(granted.end, Header::NONE, Ordering::Relaxed);
+        self.ring.write_first_line_last(granted.payload, payload);
+        self.stage(granted, more);
     }
 
     /// Ends a granted frame, of which the first `len` bytes are the payload, to be announced together with others.
     #[inline]
     pub(crate) fn finish(&mut self, granted: Granted, len: usize, more: bool) {
         let len = len.min(granted.len);
-        self.clear_next(&granted, len);
-        self.stage(granted, len, more);
+        let end = granted.start.end(granted.position, len);
+        self.write_header(end, Header::NONE, Ordering::Relaxed);
+        self.stage(
+            Granted {
+                len,
+                end,
+                ..granted
+            },
+            more,
+        );
     }
 
-    /// Zeroes the place of the header behind a frame.
-    #[inline]
-    fn clear_next(&self, granted: &Granted, len: usize) {
-        let next = granted.start.end(granted.position, len);
-        self.write_header(next, Header::NONE, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn stage(&mut self, granted: Granted, len: usize, more: bool) {
+    #[inline(always)]
+    fn stage(&mut self, granted: Granted, more: bool) {
         let mark = self.key.mark(granted.position);
-        let mut header = Header::message(len as u32, granted.start, more, mark);
+        let mut header = Header::message(granted.len as u32, granted.start, more, mark);
         if granted.position != self.position {
             self.write_header(granted.position, header, Ordering::Relaxed);
             header = Header::skip(self.key.mark(self.position));
@@ -160,11 +179,11 @@ impl<W: Words> Producer<W> {
         } else {
             self.write_header(self.position, header, Ordering::Relaxed);
         }
-        self.position = granted.start.end(granted.position, len);
+        self.position = granted.end;
     }
 
     /// Announces what was written, before anything is waited for. Returns whether to ring.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn announce(&mut self) -> bool {
         if self.announced == self.position {
             return false;
@@ -172,11 +191,11 @@ impl<W: Words> Producer<W> {
         self.write_header(self.announced, self.first, Ordering::Release);
         self.announced = self.position;
         let head = self.key.word(self.position);
-        self.ring.store(HEAD, head, Ordering::Release);
+        self.head.store(head, Ordering::Release);
         self.data.published(&self.ring, self.position)
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_header(&self, position: u64, header: Header, order: Ordering) {
         let offset = CONTROL_LEN + self.place.offset(position);
         self.ring.store(offset, header.word(), order);
@@ -191,11 +210,11 @@ impl<W: Words> Producer<W> {
     /// Looks how far the consumer has come.
     #[cold]
     pub(crate) fn refresh(&mut self) -> Result<(), RingError> {
-        let tail = self.ring.load(TAIL, Ordering::Acquire);
+        let tail = self.tail_word.load(Ordering::Acquire);
         let Some(advance) = self.key.advance(tail, self.tail) else {
             // The consumer has not come yet, or it has gone: only who has met it can tell. If it is there, one that had its
             // slot before has stored late, and it will put that right.
-            return if self.met && !self.session.is_at(&self.ring, CONSUMER_SESSION) {
+            return if self.met && !self.session.is_at(&self.other) {
                 Err(RingError::Restarted)
             } else {
                 Ok(())
@@ -212,10 +231,11 @@ impl<W: Words> Producer<W> {
 
     /// Asks to be woken when a payload of `len` bytes fits. Try again afterwards, then sleep as told.
     pub(crate) fn arm(&mut self, len: usize) -> Sleep {
-        let (_, end) = self.frame(len);
-        let end = self.position + self.room(end) as u64;
         // Less than 0 is room that was there from the start: the next try finds it.
-        let position = end.saturating_sub(self.place.size() as u64);
+        let position = self
+            .next(len)
+            .needs()
+            .saturating_sub(self.place.size() as u64);
         self.space.arm(&self.ring, position)
     }
 
@@ -229,7 +249,7 @@ impl<W: Words> Producer<W> {
     /// connected to.
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
-        self.session.is_at(&self.ring, PRODUCER_SESSION)
+        self.session.is_at(&self.own)
     }
 
     /// Returns the ring's part of the region, for the payload of what is granted.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 
+use crate::channel::words::doubles::At;
 use crate::channel::words::Words;
 
 /// Bytes of the region of these tests.
@@ -97,6 +98,12 @@ impl Stepped {
 }
 
 impl Words for Stepped {
+    type Word = At<Self>;
+
+    fn word(&self, offset: usize) -> At<Self> {
+        At::new(self, offset)
+    }
+
     fn load(&self, offset: usize, _: Ordering) -> u64 {
         self.step();
         self.memory.borrow()[offset / 8]

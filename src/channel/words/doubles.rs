@@ -8,7 +8,7 @@ extern crate std;
 use core::sync::atomic::{self, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use super::Words;
+use super::{Word, Words};
 
 /// Words that any number of threads of a test share.
 pub(crate) type Heap = Double<AtomicU64>;
@@ -116,7 +116,37 @@ impl<A> Clone for Double<A> {
     }
 }
 
+/// A word of a double, found anew at each access.
+#[derive(Clone, Debug)]
+pub(crate) struct At<W> {
+    words: W,
+    offset: usize,
+}
+
+impl<W: Words> At<W> {
+    pub(crate) fn new(words: &W, offset: usize) -> Self {
+        let words = words.clone();
+        Self { words, offset }
+    }
+}
+
+impl<W: Words> Word for At<W> {
+    fn load(&self, order: Ordering) -> u64 {
+        self.words.load(self.offset, order)
+    }
+
+    fn store(&self, value: u64, order: Ordering) {
+        self.words.store(self.offset, value, order);
+    }
+}
+
 impl<A: Atomic> Words for Double<A> {
+    type Word = At<Self>;
+
+    fn word(&self, offset: usize) -> At<Self> {
+        At::new(self, offset)
+    }
+
     fn load(&self, offset: usize, order: Ordering) -> u64 {
         self.at(offset).load(order)
     }

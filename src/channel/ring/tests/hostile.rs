@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::channel::notify::POLLING;
-use crate::channel::words::doubles::Heap;
+use crate::channel::words::doubles::{At, Heap};
 
 const PLACE: Place = Place::new(8);
 /// Calls of each end, at least.
@@ -82,6 +82,12 @@ impl Watched {
 }
 
 impl Words for Watched {
+    type Word = At<Self>;
+
+    fn word(&self, offset: usize) -> At<Self> {
+        At::new(self, offset)
+    }
+
     fn load(&self, offset: usize, order: Ordering) -> u64 {
         self.access().load(offset, order)
     }
