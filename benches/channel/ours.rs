@@ -12,6 +12,8 @@ use crate::RING_LEN;
 
 /// Messages that are announced together.
 const BATCH: u32 = 32;
+/// Bytes of a message in place that are written and read at a time.
+const PIECE: usize = 1024;
 
 type Out = Sender<'static, NoDoorbell>;
 type In = Receiver<'static, NoDoorbell>;
@@ -26,12 +28,7 @@ pub fn memory(len: usize) -> [&'static Mapping; 2] {
 fn join(mapping: &'static Mapping, name: &str) -> Member<'static> {
     let format = Format {
         slots: 2,
-        ring_log2: Some(
-            std::env::var("RL")
-                .ok()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(RING_LEN.trailing_zeros()),
-        ),
+        ring_log2: Some(RING_LEN.trailing_zeros()),
     };
     let region = Region::open_or_format(mapping.memory(), &format).expect("room");
     let mut joining = region.join(Introduction {
@@ -82,7 +79,7 @@ impl Rx for In {
 /// Messages of which several are announced together.
 pub struct Batched;
 
-/// A sender that leaves the announcement to every so many messages.
+/// A sender that has a batch open, except while the ring is full.
 pub struct BatchOut {
     sender: Out,
     open: u32,
@@ -101,16 +98,57 @@ impl Tx for BatchOut {
     fn try_send(&mut self, message: &[u8]) -> bool {
         let mut batch = self.sender.batch();
         let pushed = batch.push(message).is_ok();
-        self.open += 1;
-        if self.open < BATCH {
+        self.open = (self.open + 1) % BATCH;
+        if self.open != 0 {
+            // It goes on with the next message; a loop in one function would not need this.
             core::mem::forget(batch);
-        } else {
-            self.open = 0;
         }
         pushed
     }
 
     fn flush(&mut self) {
         drop(self.sender.batch());
+    }
+}
+
+/// Messages that are made and used where they lie, a piece at a time: no side has a buffer for all of one.
+pub struct InPlace;
+
+/// One side of it.
+pub struct Unmoved<T>(T);
+
+impl Contender for InPlace {
+    type Tx = Unmoved<Out>;
+    type Rx = Unmoved<In>;
+
+    fn make(_: usize) -> [(Self::Tx, Self::Rx); 2] {
+        connect().map(|(sender, receiver)| (Unmoved(sender), Unmoved(receiver)))
+    }
+}
+
+impl Tx for Unmoved<Out> {
+    fn try_send(&mut self, message: &[u8]) -> bool {
+        let Ok(grant) = self.0.reserve(message.len()) else {
+            return false;
+        };
+        let piece = &message[..message.len().min(PIECE)];
+        for at in (0..message.len()).step_by(PIECE) {
+            grant.write(at, piece).expect("inside");
+        }
+        grant.commit().is_ok()
+    }
+}
+
+impl Rx for Unmoved<In> {
+    fn try_recv(&mut self, buffer: &mut [u8]) -> bool {
+        let Ok(Some(frame)) = self.0.peek() else {
+            return false;
+        };
+        let piece = buffer.len().min(PIECE);
+        for at in (0..buffer.len()).step_by(PIECE) {
+            let read = frame.memory().read(at, &mut buffer[..piece]);
+            read.expect("inside");
+        }
+        frame.release().is_ok()
     }
 }
