@@ -34,6 +34,7 @@
 #![deny(unsafe_code)]
 
 mod deadline;
+mod eventfd;
 pub mod mapping;
 pub mod peer;
 pub mod protocol;
