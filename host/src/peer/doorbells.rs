@@ -58,7 +58,8 @@ impl Doorbells {
         }
     }
 
-    fn find(&self, peer: PeerId, vector: VectorIndex) -> Option<Arc<OwnedFd>> {
+    /// Returns the eventfd of a vector, if it is known.
+    pub(crate) fn find(&self, peer: PeerId, vector: VectorIndex) -> Option<Arc<OwnedFd>> {
         let known = self.read();
         let vectors = known.vectors.get(&peer)?;
         vectors.get(usize::from(vector.0)).cloned()

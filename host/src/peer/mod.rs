@@ -45,7 +45,7 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Peer {
     id: PeerId,
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     session: Session<Arc<OwnedFd>>,
     doorbells: Doorbells,
     /// `None` once the connection has ended.
@@ -100,7 +100,7 @@ impl Peer {
         doorbells.learn(id, handshake.session.own());
         Ok(Self {
             id,
-            mapping,
+            mapping: Arc::new(mapping),
             session: handshake.session,
             doorbells,
             link: Some(handshake.link),
@@ -117,6 +117,29 @@ impl Peer {
     #[must_use]
     pub fn memory(&self) -> SharedMemory<'_> {
         self.mapping.memory()
+    }
+
+    /// Returns the mapping of the shared memory, which may outlive this peer.
+    pub(crate) const fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
+    }
+
+    /// Empties those counters of its own that are full, which only harm can do, and rings them: on a full one a ring
+    /// is lost, or waits.
+    pub(crate) fn relieve(&self) {
+        let own = self.session.own();
+        let mut fds: Vec<PollFd<'_>> = own
+            .iter()
+            .map(|eventfd| PollFd::new(eventfd, PollFlags::OUT))
+            .collect();
+        if Deadline::after(Duration::ZERO).poll(&mut fds).is_err() {
+            return;
+        }
+        for (eventfd, fd) in own.iter().zip(&fds) {
+            if !fd.revents().contains(PollFlags::OUT) && eventfd::take(eventfd) == Ok(true) {
+                let _ = eventfd::ring(eventfd);
+            }
+        }
     }
 
     /// Returns the doorbells of all peers, as far as the server's messages are taken in now or later: for channels

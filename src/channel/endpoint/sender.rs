@@ -238,6 +238,12 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     }
 }
 
+impl<D> Sender<'_, D> {
+    pub(super) const fn incarnation(&self) -> u32 {
+        self.link.incarnation()
+    }
+}
+
 impl From<Sleep> for Wait {
     fn from(sleep: Sleep) -> Self {
         match sleep {
