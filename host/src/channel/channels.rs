@@ -9,6 +9,7 @@ use ivshmem::channel::{self, Event, Evicted, Name, SlotIndex};
 use super::connection::{Connection, Fate};
 use super::error::ConnectError;
 use super::keeper::Keeper;
+use super::pulse::Pulse;
 use super::receiver::Receiver;
 use super::roster::Neighbour;
 use super::seat::Seat;
@@ -31,10 +32,10 @@ pub struct Channels {
 }
 
 /// How the connections of a member wait and receive.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Manner {
     pub(super) spin: Duration,
-    pub(super) pause: Duration,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) longest: usize,
 }
 
@@ -143,7 +144,7 @@ impl Channels {
 
     fn waiter(&self, slot: SlotIndex) -> Result<Waiter, ConnectError> {
         let vector = self.seat.vector_for(slot);
-        Waiter::new(vector, self.manner.spin, self.manner.pause).map_err(ConnectError::System)
+        Waiter::new(vector, self.manner.spin, &self.manner.pulse).map_err(ConnectError::System)
     }
 }
 

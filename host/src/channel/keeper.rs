@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
 
+use super::pulse::Pulse;
 use super::seat::Seat;
 use crate::deadline::Deadline;
 use crate::eventfd as vector;
@@ -25,13 +26,21 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the thread, which beats every `pause`.
-    pub(super) fn start(seat: Arc<Seat>, peer: Option<Peer>, pause: Duration) -> io::Result<Self> {
+    /// Starts the thread.
+    pub(super) fn start(
+        seat: Arc<Seat>,
+        peer: Option<Peer>,
+        pulse: Arc<Pulse>,
+    ) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let told = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("ivshmem-member".to_owned())
-            .spawn(move || keep(&seat, peer, &told, pause))?;
+            .spawn(move || {
+                keep(&seat, peer, &told, &pulse);
+                // The member has no slot any more, which all who are awake find out.
+                pulse.wake();
+            })?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -50,17 +59,19 @@ impl Drop for Keeper {
     }
 }
 
-fn keep(seat: &Seat, mut peer: Option<Peer>, stop: &OwnedFd, pause: Duration) {
+/// Keeps the member alive until it is told to end or the member has lost its slot.
+fn keep(seat: &Seat, mut peer: Option<Peer>, stop: &OwnedFd, pulse: &Pulse) {
     while seat.look().is_ok() {
+        pulse.beat();
         if let Some(peer) = &peer {
             peer.relieve();
         }
         let server = peer.as_ref().and_then(Peer::server_fd);
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         fds.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        if Deadline::after(pause).poll(&mut fds).is_err() {
+        if Deadline::after(pulse.interval()).poll(&mut fds).is_err() {
             // Without memory for it, say: the heart has to beat all the same.
-            thread::sleep(pause);
+            thread::sleep(pulse.interval());
         }
         if fds.first().is_some_and(|fd| !fd.revents().is_empty()) {
             return;

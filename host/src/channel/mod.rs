@@ -86,6 +86,7 @@ mod error;
 mod ground;
 mod keeper;
 mod options;
+mod pulse;
 mod receiver;
 mod roster;
 mod seat;

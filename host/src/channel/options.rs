@@ -2,6 +2,7 @@
 //! How a host process becomes a member: [`Options`].
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::channels::{Channels, Manner};
 use super::error::JoinError;
 use super::ground::Bell;
 use super::keeper::Keeper;
+use super::pulse::Pulse;
 use super::seat::{Clock, Seat};
 use crate::deadline::Deadline;
 use crate::mapping::Mapping;
@@ -134,15 +136,17 @@ impl Options {
         let clock = Clock::start();
         let address = peer.as_ref().map_or((None, 0), address);
         let member = self.member(&bell, address, clock)?;
-        let pause = (self.limit / BEATS).max(Duration::from_micros(100));
         let seat = Arc::new(Seat::new(member, bell, address, clock));
-        let keeper = Keeper::start(Arc::clone(&seat), peer, pause).map_err(|error| {
+        let interval = (self.limit / BEATS).max(Duration::from_micros(100));
+        let failed = |error: io::Error| {
             seat.leave();
             JoinError::System(error.kind())
-        })?;
+        };
+        let pulse = Arc::new(Pulse::new(interval).map_err(|errno| failed(errno.into()))?);
+        let keeper = Keeper::start(Arc::clone(&seat), peer, Arc::clone(&pulse)).map_err(failed)?;
         let manner = Manner {
             spin: self.spin,
-            pause,
+            pulse,
             longest: self.longest,
         };
         Ok(Channels::new(seat, keeper, manner))

@@ -9,12 +9,16 @@
 //! A vector is an eventfd that the whole process has, and several halves may wait for the same one. Each has an `epoll` of its
 //! own with the vector in it, edge-triggered: every ring is an edge for all of them, whatever the counter is, so nobody
 //! has to read it, and nobody takes another's ring away. An edge stays until the half looks for it, so one that comes
-//! between its last look at the memory and its sleep ends the sleep. Besides, nobody else has the `epoll`: whatever mode others
-//! set the eventfd to, the sleep ends with its time.
+//! between its last look at the memory and its sleep ends the sleep.
+//!
+//! A sleep that ends by itself needs a timer, which costs half as much as all the rest of it. So a long one has none:
+//! the [`Pulse`] of the member ends it with the next heartbeat. That is an eventfd which nobody else has, in the same `epoll`:
+//! whatever others do to a vector, its mode or its counter, no sleep outlasts a heartbeat.
 
 use std::hint;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,10 +26,14 @@ use ivshmem::channel::Wait;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
+use super::pulse::Pulse;
 use crate::deadline::{timespec, Deadline};
 
 /// How many looks are made between two at the clock.
 const LOOKS: u32 = 32;
+/// After an eighth of the looking, but at least so much, others who wait for this processor get it: one of them may be the
+/// peer. Who polls for long is left to the scheduler, which then moves one of the two elsewhere.
+const TURN: Duration = Duration::from_micros(8);
 /// The first nap of one whom nobody can ring, and the last and longest: each is twice the one before.
 const NAPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
 /// The first nap of one who may not be rung this once. The next are longer, up to a heartbeat: a ring is missing only if
@@ -60,12 +68,11 @@ pub(super) trait Awaited {
 /// How one half of a connection waits.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    /// The rings of the peer; none ever if it cannot ring.
+    /// The rings of the peer, none ever if it cannot ring, and the beats of the pulse.
     rings: OwnedFd,
     is_rung: bool,
     spin: Duration,
-    /// The longest sleep.
-    pause: Duration,
+    pulse: Arc<Pulse>,
 }
 
 impl Waiter {
@@ -73,18 +80,22 @@ impl Waiter {
     pub(super) fn new(
         vector: Option<impl AsFd>,
         spin: Duration,
-        pause: Duration,
+        pulse: &Arc<Pulse>,
     ) -> Result<Self, Errno> {
         let rings = epoll::create(CreateFlags::CLOEXEC)?;
-        if let Some(vector) = vector {
+        let add = |eventfd: BorrowedFd<'_>| {
             let flags = EventFlags::IN | EventFlags::ET;
-            epoll::add(&rings, vector, EventData::new_u64(0), flags)?;
+            epoll::add(&rings, eventfd, EventData::new_u64(0), flags)
+        };
+        if let Some(vector) = vector {
+            add(vector.as_fd())?;
         }
+        add(pulse.as_fd())?;
         Ok(Self {
             rings,
             is_rung: false,
             spin,
-            pause,
+            pulse: Arc::clone(pulse),
         })
     }
 
@@ -131,6 +142,8 @@ impl Waiter {
         }
         let start = Instant::now();
         let spin = self.spin.min(deadline.remaining());
+        let interval = TURN.max(self.spin / 8);
+        let mut turn = interval;
         loop {
             for _ in 0..LOOKS {
                 match awaited.look()? {
@@ -138,8 +151,13 @@ impl Waiter {
                     look => return Ok(look),
                 }
             }
-            if start.elapsed() >= spin {
+            let elapsed = start.elapsed();
+            if elapsed >= spin {
                 return Ok(Look::Nothing);
+            }
+            if elapsed >= turn {
+                turn = elapsed + interval;
+                thread::yield_now();
             }
         }
     }
@@ -151,7 +169,7 @@ impl Waiter {
         deadline: Deadline,
     ) -> Result<Look<A::Found>, A::Error> {
         let (mut nap, longest) = if self.is_rung {
-            (DOZE, self.pause)
+            (DOZE, self.pulse.interval())
         } else {
             NAPS
         };
@@ -162,18 +180,21 @@ impl Waiter {
                 awaited.check()?;
                 return Ok(Look::Nothing);
             }
-            let limit = match awaited.arm()? {
-                Wait::Ready => None,
-                Wait::UntilRung => Some(self.pause),
-                Wait::Briefly => {
-                    let limit = nap.min(self.pause);
-                    nap = (2 * nap).min(longest);
-                    Some(limit)
+            match awaited.arm()? {
+                Wait::Ready => {}
+                Wait::UntilRung if left >= self.pulse.interval() => {
+                    awaited.check()?;
+                    self.pulse.among_sleepers(|| self.sleep_for(None));
                 }
-            };
-            if let Some(limit) = limit {
-                awaited.check()?;
-                self.sleep_for(limit.min(left));
+                Wait::UntilRung => {
+                    awaited.check()?;
+                    self.sleep_for(Some(left));
+                }
+                Wait::Briefly => {
+                    awaited.check()?;
+                    self.sleep_for(Some(nap.min(left)));
+                    nap = (2 * nap).min(longest);
+                }
             }
             match awaited.look()? {
                 Look::Nothing => {}
@@ -185,7 +206,7 @@ impl Waiter {
     /// Asks to be woken, for one who polls the descriptor itself.
     pub(super) fn arm<A: Awaited>(&self, awaited: &mut A) -> Result<Wait, A::Error> {
         // The rings up to now are for what has been looked at.
-        self.sleep_for(Duration::ZERO);
+        self.sleep_for(Some(Duration::ZERO));
         let wait = awaited.arm()?;
         if wait != Wait::Ready {
             awaited.check()?;
@@ -193,13 +214,17 @@ impl Waiter {
         Ok(wait)
     }
 
-    /// Sleeps until the peer rings, or has rung since the last time, but not for longer than `limit`.
-    fn sleep_for(&self, limit: Duration) {
-        let mut events = [MaybeUninit::<Event>::uninit()];
-        match epoll::wait(&self.rings, &mut events[..], timespec(limit).as_ref()) {
+    /// Sleeps until the peer rings, or has rung since the last time, or the pulse beats, but not for longer than `limit`.
+    fn sleep_for(&self, limit: Option<Duration>) {
+        let mut events = [MaybeUninit::<Event>::uninit(); 2];
+        match epoll::wait(
+            &self.rings,
+            &mut events[..],
+            limit.and_then(timespec).as_ref(),
+        ) {
             Ok(_) | Err(Errno::INTR) => {}
             // It is a descriptor of our own, so this does not happen; it must not become a loop without a pause if it does.
-            Err(_) => thread::sleep(limit.min(NAPS.1)),
+            Err(_) => thread::sleep(limit.unwrap_or(NAPS.1).min(NAPS.1)),
         }
     }
 }
