@@ -62,7 +62,8 @@ impl Options {
     }
 
     /// For how long another's heartbeat may stand still before that one counts as dead; by default 2 s. This member itself
-    /// beats eight times within it.
+    /// beats eight times within it, so one whose limit is many times shorter takes it for dead: limits of one region are best
+    /// alike.
     #[must_use]
     pub fn limit(self, limit: Duration) -> Self {
         Self { limit, ..self }
