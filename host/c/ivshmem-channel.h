@@ -141,7 +141,7 @@ struct ivc_consumer {
     bool begun;
     bool inside;
     size_t received; /* bytes of the message that has begun */
-    unsigned patience;
+    unsigned patience, looks;
     struct ivc_publisher room;
 };
 

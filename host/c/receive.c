@@ -7,6 +7,8 @@
 
 /* After so many looks without arming a receiver says that it polls. */
 enum { PATIENCE = 32, FRAMES_PER_CALL = 1024 };
+/* After so many looks one who polls finds out whether there should be something. */
+enum { LOOKS_FOR_HEAD = 1024 };
 
 struct ivc_consumer ivc_begin_consumer(const struct ivc_region *region, size_t ring, uint64_t session) {
     store(region, ring + CONSUMER_SESSION, 0, memory_order_relaxed);
@@ -34,6 +36,7 @@ static void copy_out(const struct ivc_region *region, size_t at, unsigned char *
 struct frame {
     size_t payload;
     size_t len;
+    size_t whole; /* with its header */
     bool more;
 };
 
@@ -98,13 +101,33 @@ static enum ivc_status peek(struct ivc_connection *connection, struct frame *fra
             consumer->position += end;
             continue;
         }
-        *frame = (struct frame){.payload = at + 8, .len = low & LENGTH, .more = (low & MORE) != 0};
-        if ((low & SKIP) != 0 || frame->len > longest_payload(region) || frame_len(frame->len) > end) {
+        uint32_t alignment = low & ALIGNED;
+        *frame = (struct frame){
+            .payload = place_of(region, consumer->ring, payload_of(consumer->position, alignment)),
+            .len = low & LENGTH,
+            .whole = frame_len(consumer->position, alignment, low & LENGTH),
+            .more = (low & MORE) != 0,
+        };
+        if ((low & SKIP) != 0 || frame->len > longest_payload(region) || frame->whole > end) {
             return blame(connection);
         }
         return IVC_DONE;
     }
     return blame(connection);
+}
+
+/* Finds out whether a late store has taken a header away that was announced. */
+static enum ivc_status check_head(struct ivc_connection *connection) {
+    const struct ivc_region *region = region_of(connection);
+    struct ivc_consumer *consumer = &connection->consumer;
+    uint64_t head = load(region, consumer->ring + HEAD, memory_order_acquire);
+    uint64_t ahead = ahead_of(head, consumer->position);
+    bool announced = is_of_session(head, consumer->session) && ahead > 0 && ahead <= region->ring_len;
+    if (consumer->begun && announced &&
+        load(region, place_of(region, consumer->ring, consumer->position), memory_order_acquire) == 0) {
+        return blame(connection);
+    }
+    return IVC_DONE;
 }
 
 /* Looks for a frame, and if there is none, why. */
@@ -115,7 +138,9 @@ static enum ivc_status next_frame(struct ivc_connection *connection, struct fram
     }
     publish(connection);
     if (ivc_is_peer(connection)) {
-        return IVC_NOTHING;
+        bool is_due = ++connection->consumer.looks % LOOKS_FOR_HEAD == 0;
+        status = is_due ? check_head(connection) : IVC_DONE;
+        return status == IVC_DONE ? IVC_NOTHING : status;
     }
     /* It may have sent something and then left. */
     atomic_thread_fence(memory_order_acquire);
@@ -125,7 +150,7 @@ static enum ivc_status next_frame(struct ivc_connection *connection, struct fram
 
 static void pass(struct ivc_connection *connection, const struct frame *frame) {
     struct ivc_consumer *consumer = &connection->consumer;
-    consumer->position += frame_len(frame->len);
+    consumer->position += frame->whole;
     consumer->inside = frame->more;
     if (consumer->position - consumer->published >= region_of(connection)->ring_len / 8) {
         publish(connection);
@@ -173,20 +198,6 @@ enum ivc_status ivc_receive(struct ivc_connection *connection, void *buffer, siz
         }
     }
     return IVC_NOTHING;
-}
-
-/* Finds out whether a late store has taken a header away that was announced. */
-static enum ivc_status check_head(struct ivc_connection *connection) {
-    const struct ivc_region *region = region_of(connection);
-    struct ivc_consumer *consumer = &connection->consumer;
-    uint64_t head = load(region, consumer->ring + HEAD, memory_order_acquire);
-    uint64_t ahead = ahead_of(head, consumer->position);
-    bool announced = is_of_session(head, consumer->session) && ahead > 0 && ahead <= region->ring_len;
-    if (consumer->begun && announced &&
-        load(region, place_of(region, consumer->ring, consumer->position), memory_order_acquire) == 0) {
-        return blame(connection);
-    }
-    return IVC_DONE;
 }
 
 enum ivc_status ivc_arm_receive(struct ivc_connection *connection, enum ivc_wait *wait) {

@@ -22,7 +22,7 @@ const char *ivc_text(enum ivc_status status) {
     case IVC_FOREIGN: return "the memory holds something else";
     case IVC_UNKNOWN_VERSION: return "the memory is formatted by another version of the layout";
     case IVC_WRONG_SIZE: return "the memory is formatted for another size; map all of it";
-    case IVC_DOES_NOT_FIT: return "2 to 256 slots and rings of 256 bytes to 1 GiB are possible, as far as they fit";
+    case IVC_DOES_NOT_FIT: return "2 to 256 slots and rings of 256 bytes to 512 MiB are possible, as far as they fit";
     case IVC_FULL: return "all slots are taken";
     case IVC_NO_PEER: return "nobody is there to connect to";
     case IVC_TOO_LONG: return "the message is longer than the buffer";
@@ -42,11 +42,11 @@ static bool take_geometry(struct ivc_region *region, uint64_t word) {
     unsigned slots = (word >> 24 & 0xff) + 1;
     unsigned epoch = word >> 48;
     bool others = (word >> 32 & 0xffff) != 0;
-    if (version != VERSION || size_log2 < 12 || size_log2 > 62 || ring_log2 < 8 || ring_log2 > 30 || slots < 2 || epoch == 0 ||
+    if (version != VERSION || size_log2 < 12 || size_log2 > 62 || ring_log2 < 8 || ring_log2 > 29 || slots < 2 || epoch == 0 ||
         others) {
         return false;
     }
-    /* At most 256 * 255 rings of 2^31 bytes: this does not overflow. */
+    /* At most 256 * 255 rings of 2^30 bytes: this does not overflow. */
     uint64_t rings = (uint64_t)slots * (slots - 1) * (RING_CONTROL + (UINT64_C(1) << ring_log2));
     if (slot_at(slots) + rings > UINT64_C(1) << size_log2) {
         return false;
@@ -111,7 +111,7 @@ enum ivc_status ivc_open(struct ivc_region *region, void *memory, size_t len, un
     struct ivc_region format = *region;
     uint64_t word = VERSION | (uint64_t)log2_of(len) << 8 | (uint64_t)(ring_log2 & 0xff) << 16 |
                     (uint64_t)((slots - 1) & 0xff) << 24 | UINT64_C(1) << 48;
-    if (slots > IVC_SLOTS_MAX || ring_log2 > 30 || !take_geometry(&format, word)) {
+    if (slots > IVC_SLOTS_MAX || ring_log2 > 29 || !take_geometry(&format, word)) {
         return IVC_DOES_NOT_FIT;
     }
     /* Whoever is slower gets the format of the first. */

@@ -20,7 +20,8 @@ enum {
 #define POLLING UINT64_MAX
 
 /* The low half of a header. */
-#define LENGTH UINT32_C(0x1fffffff)
+#define LENGTH UINT32_C(0x0fffffff)
+#define ALIGNED (UINT32_C(1) << 28)
 #define MORE (UINT32_C(1) << 29)
 #define SKIP (UINT32_C(1) << 30)
 #define PRESENT (UINT32_C(1) << 31)
@@ -60,12 +61,23 @@ static inline size_t padded(size_t len) {
     return (len + 7) / 8 * 8;
 }
 
-static inline size_t frame_len(size_t payload) {
-    return 8 + padded(payload);
+/* Says how a payload of this length is sent; any may be received. */
+static inline uint32_t alignment_of(size_t payload) {
+    return payload >= 512 ? ALIGNED : 0;
+}
+
+/* Returns the position of the payload of a frame: behind the header, or at a multiple of 64. */
+static inline uint64_t payload_of(uint64_t position, uint32_t alignment) {
+    return alignment != 0 ? (position + 8 + 63) / 64 * 64 : position + 8;
+}
+
+static inline size_t frame_len(uint64_t position, uint32_t alignment, size_t payload) {
+    return (size_t)(payload_of(position, alignment) - position) + padded(payload);
 }
 
 static inline size_t longest_payload(const struct ivc_region *region) {
-    return region->ring_len / 2 - 16;
+    size_t longest = region->ring_len / 2 - 16;
+    return alignment_of(longest) != 0 ? longest - 56 : longest;
 }
 
 static inline size_t offset_of(const struct ivc_region *region, uint64_t position) {

@@ -37,9 +37,11 @@ static size_t free_bytes(const struct ivc_connection *connection) {
 
 /* Returns the bytes that are skipped before a frame; `*need` is what must be free for it. */
 static size_t skipped_before(const struct ivc_connection *connection, size_t len, size_t *need) {
-    size_t end = to_end(region_of(connection), connection->producer.position);
-    size_t skipped = frame_len(len) > end ? end : 0;
-    *need = skipped + frame_len(len) + 8;
+    uint64_t position = connection->producer.position;
+    uint32_t alignment = alignment_of(len);
+    size_t end = to_end(region_of(connection), position);
+    size_t skipped = frame_len(position, alignment, len) > end ? end : 0;
+    *need = skipped + frame_len(position + skipped, alignment, len) + 8;
     return skipped;
 }
 
@@ -89,10 +91,11 @@ static enum ivc_status send_frame(struct ivc_connection *connection, const unsig
     }
     size_t need;
     uint64_t start = producer->position, frame = start + skipped_before(connection, len, &need);
-    uint64_t next = frame + frame_len(len);
-    uint64_t header = header_of((uint32_t)len | (more ? MORE : 0), frame, producer->session);
+    uint32_t alignment = alignment_of(len);
+    uint64_t next = frame + frame_len(frame, alignment, len);
+    uint64_t header = header_of((uint32_t)len | alignment | (more ? MORE : 0), frame, producer->session);
 
-    copy_in(region, place_of(region, producer->ring, frame) + 8, payload, len);
+    copy_in(region, place_of(region, producer->ring, payload_of(frame, alignment)), payload, len);
     store(region, place_of(region, producer->ring, next), 0, memory_order_relaxed);
     if (frame != start) {
         store(region, place_of(region, producer->ring, frame), header, memory_order_relaxed);
