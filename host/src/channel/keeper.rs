@@ -63,8 +63,9 @@ impl Drop for Keeper {
 fn keep(seat: &Seat, mut peer: Option<Peer>, stop: &OwnedFd, pulse: &Pulse) {
     while seat.look().is_ok() {
         pulse.beat();
-        if let Some(peer) = &peer {
-            peer.relieve();
+        if peer.as_ref().is_some_and(Peer::relieve) {
+            // There were rings in them, perhaps.
+            pulse.wake();
         }
         let server = peer.as_ref().and_then(Peer::server_fd);
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];

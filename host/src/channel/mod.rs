@@ -77,8 +77,12 @@
 //!
 //! # What others can do to this process
 //!
-//! As the guest crate says: spoil messages, end connections, never more. One more for a file: whoever cuts it short while it
-//! is mapped ends this process ([`Mapping`](crate::mapping::Mapping)); a server's memory is sealed against that.
+//! As the guest crate says: spoil messages, end connections, never more. Two more, that take a host process and no guest:
+//!
+//! - Whoever may cut a file short while it is mapped ends this process ([`Mapping`](crate::mapping::Mapping)); a server's
+//!   memory is sealed against that.
+//! - Whoever fills the counter of a vector and makes it block makes those wait who ring it, until the one who is rung looks at it:
+//!   here at the next heartbeat.
 
 mod channels;
 mod connection;

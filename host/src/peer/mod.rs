@@ -124,22 +124,22 @@ impl Peer {
         &self.mapping
     }
 
-    /// Empties those counters of its own that are full, which only harm can do, and rings them: on a full one a ring
-    /// is lost, or waits.
-    pub(crate) fn relieve(&self) {
+    /// Empties those counters of its own that are full, which only harm can do: on a full one a ring is lost, or waits.
+    /// Returns whether there were any.
+    pub(crate) fn relieve(&self) -> bool {
         let own = self.session.own();
         let mut fds: Vec<PollFd<'_>> = own
             .iter()
             .map(|eventfd| PollFd::new(eventfd, PollFlags::OUT))
             .collect();
         if Deadline::after(Duration::ZERO).poll(&mut fds).is_err() {
-            return;
+            return false;
         }
-        for (eventfd, fd) in own.iter().zip(&fds) {
-            if !fd.revents().contains(PollFlags::OUT) && eventfd::take(eventfd) == Ok(true) {
-                let _ = eventfd::ring(eventfd);
-            }
-        }
+        let full = own.iter().zip(&fds);
+        full.filter(|(_, fd)| !fd.revents().contains(PollFlags::OUT))
+            .filter(|(eventfd, _)| eventfd::take(eventfd) == Ok(true))
+            .count()
+            > 0
     }
 
     /// Returns the doorbells of all peers, as far as the server's messages are taken in now or later: for channels

@@ -10,7 +10,7 @@ use ivshmem::SharedMemory;
 use ivshmem_host::mapping::Mapping;
 
 use crate::exchange::{check_echo, end, join, region};
-use crate::lab::message;
+use crate::lab::{message, LIMIT};
 use crate::program::Program;
 
 const TIME: Duration = Duration::from_millis(1500);
@@ -73,7 +73,9 @@ pub fn scribbler(program: &Program) {
     thread::scope(|scope| {
         scope.spawn(|| scribble(memory, &stop));
         let begin = Instant::now();
-        while begin.elapsed() < TIME {
+        // At least until it has met what it cannot use, however slow the machine is.
+        while begin.elapsed() < TIME || refusals < 3 {
+            assert!(begin.elapsed() < LIMIT, "the scribbler does nothing");
             for (name, running) in &mut both {
                 if let Some(status) = running.ended() {
                     // Nothing else: no signal, no finding of a sanitizer.
@@ -88,7 +90,6 @@ pub fn scribbler(program: &Program) {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(refusals > 0, "the scribbler has done nothing");
     for (_, running) in &mut both {
         running.kill();
     }
