@@ -40,7 +40,7 @@ static bool take_geometry(struct ivc_region *region, uint64_t word) {
     unsigned size_log2 = word >> 8 & 0xff;
     unsigned ring_log2 = word >> 16 & 0xff;
     unsigned slots = (word >> 24 & 0xff) + 1;
-    unsigned epoch = word >> 48;
+    unsigned epoch = (unsigned)(word >> 48);
     bool others = (word >> 32 & 0xffff) != 0;
     if (version != VERSION || size_log2 < 12 || size_log2 > 62 || ring_log2 < 8 || ring_log2 > 29 || slots < 2 || epoch == 0 ||
         others) {

@@ -2,10 +2,14 @@
 //! When doorbells are rung, and what becomes of those that nobody should have rung.
 
 use std::os::fd::OwnedFd;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ivshmem::channel::{Format, Introduction, Joining, Name, Region, Wait};
+use ivshmem::VectorIndex;
 use ivshmem_host::channel::{Channels, Connection};
+use ivshmem_host::peer::Peer;
 use ivshmem_host::server::RunningServer;
 use rustix::fs::{fcntl_getfl, fcntl_setfl, OFlags};
 
@@ -44,6 +48,39 @@ fn ping_pong(there: &mut Connection, back: &mut Connection, rounds: u32) {
             assert_eq!(message, round.to_le_bytes());
         }
     });
+}
+
+fn joining<'p>(peer: &'p Peer, name: &str) -> Joining<'p> {
+    let region = Region::open_or_format(peer.memory(), &Format::default()).unwrap();
+    region.join(Introduction {
+        name: Name::new(name),
+        device: Some(peer.id()),
+        vectors: 1,
+        limit: 1,
+    })
+}
+
+/// A peer is a doorbell for the guest crate's own channels, as long as these borrow it.
+pub fn borrowed() {
+    let (_directory, server) = server(1);
+    let connect = || Peer::connect_within(server.socket(), LIMIT).unwrap();
+    let (mut alice, mut bob) = (connect(), connect());
+    for peer in [&mut alice, &mut bob] {
+        assert!(peer
+            .wait_until(LIMIT, |peer| peer.peers().count() == 1)
+            .unwrap());
+    }
+    let (mut first, mut second) = (joining(&alice, "alice"), joining(&bob, "bob"));
+    let (Poll::Ready(Ok(mut first)), Poll::Ready(Ok(mut second))) = (first.poll(0), second.poll(0))
+    else {
+        panic!("the region is new");
+    };
+    let mut to_bob = first.connect(second.slot(), &alice).unwrap();
+    let mut to_alice = second.connect(first.slot(), &bob).unwrap();
+    assert_eq!(to_alice.receiver().arm(), Ok(Wait::UntilRung));
+    assert_eq!(bob.wait(VectorIndex(0), Duration::ZERO), Ok(false));
+    to_bob.sender().try_send(b"hello").unwrap();
+    assert_eq!(bob.wait(VectorIndex(0), LIMIT), Ok(true));
 }
 
 /// Who polls is never rung; who sleeps is, which shows that this counts.

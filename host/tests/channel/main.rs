@@ -29,6 +29,7 @@ fn main() {
         ("killed::in_the_middle", killed::in_the_middle),
         ("killed::in_a_file", killed::in_a_file),
         ("killed::stopped", killed::stopped),
+        ("doorbells::borrowed", doorbells::borrowed),
         ("doorbells::polling", doorbells::polling),
         ("doorbells::full_counter", doorbells::full_counter),
         ("doorbells::shared_vector", doorbells::shared_vector),
