@@ -6,6 +6,8 @@
 //!   about each other. The command `ivshmem server` is a thin shell around it.
 //! - [`peer::Peer`] joins such a server as a client: a host process then
 //!   shares memory with the virtual machines, rings them and is rung by them.
+//! - [`channel`] carries messages between peers, guests and host processes alike, through
+//!   that memory, with or without a server.
 //! - [`protocol`] and [`session`] are the protocol between the two, free of
 //!   input and output, for whoever brings their own event loop.
 //!
@@ -33,7 +35,9 @@
 //! Linux only: memfd, eventfd and `SCM_RIGHTS` are what the device is made of.
 #![deny(unsafe_code)]
 
+pub mod channel;
 mod deadline;
+mod eventfd;
 pub mod mapping;
 pub mod peer;
 pub mod protocol;

@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use ivshmem::SharedMemory;
 use rustix::io::Errno;
@@ -70,6 +71,18 @@ impl Mapping {
         // which needs that no borrow of `self` is left; 2. `of` has checked the length; 3. nobody
         // makes references to them: `base` is private and only used here and in `drop`.
         unsafe { SharedMemory::new(self.base.cast(), self.len_bytes) }
+    }
+}
+
+impl Mapping {
+    /// Returns the mapped memory as a view that is not tied to a borrow, for values that keep the mapping beside it.
+    ///
+    /// # Safety
+    ///
+    /// The view, and whatever is made of it, must not be used once the last clone of `this` is dropped.
+    pub(crate) unsafe fn lasting_memory(this: &Arc<Self>) -> SharedMemory<'static> {
+        // SAFETY: as in `memory`, but that the caller promises the mapping to be there at each use.
+        unsafe { SharedMemory::new(this.base.cast(), this.len_bytes) }
     }
 }
 

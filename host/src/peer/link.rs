@@ -5,6 +5,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -27,13 +28,13 @@ const BACKLOG_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Link {
     socket: OwnedFd,
-    assembler: Assembler<OwnedFd>,
+    assembler: Assembler<Arc<OwnedFd>>,
 }
 
 /// What receiving has brought.
 #[derive(Debug)]
 pub(super) enum Received {
-    Message(Message<OwnedFd>),
+    Message(Message<Arc<OwnedFd>>),
     /// Nothing within the time limit.
     Nothing,
     /// The server has closed the connection.
@@ -118,9 +119,9 @@ impl Link {
         });
         let message = self
             .assembler
-            .advance(received.bytes, descriptors.flatten())?;
+            .advance(received.bytes, descriptors.flatten().map(Arc::new))?;
         if let Some(descriptor) = message.as_ref().and_then(|m| m.descriptor.as_ref()) {
-            // Ringing and draining must not block, whatever the server has set.
+            // So that ringing a full counter does not wait, whatever the server has set.
             fcntl_getfl(descriptor)
                 .and_then(|flags| fcntl_setfl(descriptor, flags | OFlags::NONBLOCK))
                 .map_err(ReceiveError::System)?;

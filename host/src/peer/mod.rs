@@ -9,28 +9,31 @@
 //! The memory and the vectors keep working when the server is gone.
 //!
 //! No waiting here outlasts its limit, with one exception: the counters and their flags are shared by
-//! all peers, and another host process can make one of them block (`O_NONBLOCK` off) at the right moment.
-//! A virtual machine cannot.
+//! all peers, and another host process can fill one of them and make it block (`O_NONBLOCK` off), so that
+//! ringing it waits. A virtual machine cannot.
 //!
 //! Rings carry no source and coalesce: being rung any number of times before looking counts
 //! once. What happened must be found in the shared memory.
 
+mod doorbells;
 mod error;
 mod link;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ivshmem::{PeerId, SharedMemory, VectorIndex};
 use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
 
+pub use doorbells::Doorbells;
 pub use error::{ConnectError, EventError, ReceiveError, RingError, Step};
 
 pub use crate::session::Event;
 
 use crate::deadline::Deadline;
+use crate::eventfd;
 use crate::mapping::Mapping;
 use crate::session::{Outcome, Session};
 use link::{Link, Received};
@@ -42,8 +45,9 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Peer {
     id: PeerId,
-    mapping: Mapping,
-    session: Session<OwnedFd>,
+    mapping: Arc<Mapping>,
+    session: Session<Arc<OwnedFd>>,
+    doorbells: Doorbells,
     /// `None` once the connection has ended.
     link: Option<Link>,
 }
@@ -89,10 +93,16 @@ impl Peer {
         while handshake.session.own().is_empty() {
             handshake.step(Step::OwnVector)?;
         }
+        let doorbells = Doorbells::default();
+        for (peer, vectors) in handshake.session.peers() {
+            doorbells.learn(peer, vectors);
+        }
+        doorbells.learn(id, handshake.session.own());
         Ok(Self {
             id,
-            mapping,
+            mapping: Arc::new(mapping),
             session: handshake.session,
+            doorbells,
             link: Some(handshake.link),
         })
     }
@@ -107,6 +117,36 @@ impl Peer {
     #[must_use]
     pub fn memory(&self) -> SharedMemory<'_> {
         self.mapping.memory()
+    }
+
+    /// Returns the mapping of the shared memory, which may outlive this peer.
+    pub(crate) const fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
+    }
+
+    /// Empties those counters of its own that are full, which only harm can do: on a full one a ring is lost, or waits.
+    /// Returns whether there were any.
+    pub(crate) fn relieve(&self) -> bool {
+        let own = self.session.own();
+        let mut fds: Vec<PollFd<'_>> = own
+            .iter()
+            .map(|eventfd| PollFd::new(eventfd, PollFlags::OUT))
+            .collect();
+        if Deadline::after(Duration::ZERO).poll(&mut fds).is_err() {
+            return false;
+        }
+        let full = own.iter().zip(&fds);
+        full.filter(|(_, fd)| !fd.revents().contains(PollFlags::OUT))
+            .filter(|(eventfd, _)| eventfd::take(eventfd) == Ok(true))
+            .count()
+            > 0
+    }
+
+    /// Returns the doorbells of all peers, as far as the server's messages are taken in now or later: for channels
+    /// that live on other threads than this peer.
+    #[must_use]
+    pub fn doorbells(&self) -> Doorbells {
+        self.doorbells.clone()
     }
 
     /// Returns the IDs of the other peers, ascending, as far as the server's messages have been taken in.
@@ -136,12 +176,7 @@ impl Peer {
     /// - [`RingError::UnknownVector`]: it has fewer vectors.
     /// - [`RingError::System`]: the system refused.
     pub fn ring(&self, peer: PeerId, vector: VectorIndex) -> Result<(), RingError> {
-        let eventfd = self.eventfd(peer, vector)?;
-        match rustix::io::retry_on_intr(|| rustix::io::write(eventfd, &1_u64.to_ne_bytes())) {
-            // AGAIN: the counter is full, so the peer has been rung already.
-            Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) => Err(RingError::System(error)),
-        }
+        eventfd::ring(self.eventfd(peer, vector)?).map_err(RingError::System)
     }
 
     /// Waits for at most `limit` until `vector` of this peer is rung, and returns whether it was.
@@ -162,7 +197,7 @@ impl Peer {
             if ready == 0 {
                 return Ok(false);
             }
-            if drain(eventfd)? {
+            if eventfd::take(eventfd).map_err(RingError::System)? {
                 return Ok(true);
             }
         }
@@ -186,7 +221,7 @@ impl Peer {
         let mut rung = Vec::new();
         while rung.is_empty() && deadline.poll(&mut fds).map_err(RingError::System)? > 0 {
             for (index, (eventfd, fd)) in (0..).zip(self.session.own().iter().zip(&fds)) {
-                if !fd.revents().is_empty() && drain(eventfd)? {
+                if !fd.revents().is_empty() && eventfd::take(eventfd).map_err(RingError::System)? {
                     rung.push(VectorIndex(index));
                 }
             }
@@ -197,7 +232,9 @@ impl Peer {
     /// Returns the descriptor that is readable while `vector` of this peer is rung.
     #[must_use]
     pub fn vector_fd(&self, vector: VectorIndex) -> Option<BorrowedFd<'_>> {
-        self.eventfd(self.id, vector).ok().map(AsFd::as_fd)
+        self.eventfd(self.id, vector)
+            .ok()
+            .map(|eventfd| eventfd.as_fd())
     }
 
     /// Returns the descriptor that is readable when [`Peer::next_event`] has something to take in;
@@ -227,6 +264,7 @@ impl Peer {
             });
             match outcome {
                 Ok(Outcome::Change(event)) => {
+                    self.doorbells.follow(&self.session, event);
                     if event == Event::ServerGone {
                         self.link = None;
                     }
@@ -268,7 +306,7 @@ impl Peer {
     }
 
     /// Returns the eventfd of `vector` of `peer`.
-    fn eventfd(&self, peer: PeerId, vector: VectorIndex) -> Result<&OwnedFd, RingError> {
+    fn eventfd(&self, peer: PeerId, vector: VectorIndex) -> Result<&Arc<OwnedFd>, RingError> {
         let eventfds = self
             .session
             .vectors(peer)
@@ -286,13 +324,13 @@ impl Peer {
 /// A connection on which the handshake is under way.
 struct Handshake {
     link: Link,
-    session: Session<OwnedFd>,
+    session: Session<Arc<OwnedFd>>,
     deadline: Deadline,
 }
 
 impl Handshake {
     /// Takes in the next message; `step` is what it is waited for.
-    fn step(&mut self, step: Step) -> Result<Outcome<OwnedFd>, ConnectError> {
+    fn step(&mut self, step: Step) -> Result<Outcome<Arc<OwnedFd>>, ConnectError> {
         if self.deadline.remaining().is_zero() {
             return Err(ConnectError::Timeout(step));
         }
@@ -309,23 +347,12 @@ impl Handshake {
     fn until<T>(
         &mut self,
         step: Step,
-        wanted: impl Fn(Outcome<OwnedFd>) -> Option<T>,
+        wanted: impl Fn(Outcome<Arc<OwnedFd>>) -> Option<T>,
     ) -> Result<T, ConnectError> {
         loop {
             if let Some(found) = wanted(self.step(step)?) {
                 return Ok(found);
             }
         }
-    }
-}
-
-/// Sets the counter of an own eventfd to zero, and returns whether it was above.
-fn drain(eventfd: &OwnedFd) -> Result<bool, RingError> {
-    let mut counter = [0_u8; 8];
-    match rustix::io::retry_on_intr(|| rustix::io::read(eventfd, &mut counter[..])) {
-        Ok(read) => Ok(read > 0),
-        // Somebody else who has the eventfd was quicker.
-        Err(Errno::AGAIN) => Ok(false),
-        Err(error) => Err(RingError::System(error)),
     }
 }

@@ -158,6 +158,12 @@ impl<'m> Member<'m> {
 }
 
 impl<'m, D> Endpoint<'m, D> {
+    /// Returns the incarnation of the peer that this is a connection to.
+    #[must_use]
+    pub const fn incarnation(&self) -> u32 {
+        self.sender.incarnation()
+    }
+
     /// Returns the half that sends.
     pub fn sender(&mut self) -> &mut Sender<'m, D> {
         &mut self.sender

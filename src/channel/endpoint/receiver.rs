@@ -87,6 +87,13 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
         }
     }
 
+    /// Returns whether the peer can ring this member. If not, [`Wait::Briefly`] is all that [arming](Receiver::arm) ever
+    /// says, and what has come is seen after the sleep only.
+    #[must_use]
+    pub const fn is_rung(&self) -> bool {
+        self.link.is_rung()
+    }
+
     /// Asks to be woken when there is something, and says how long to wait before the next try.
     ///
     /// A peer that leaves or dies does not ring: wake up for

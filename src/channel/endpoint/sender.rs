@@ -108,6 +108,13 @@ impl<'m, D: Doorbell> Sender<'m, D> {
         Grant::new(self, granted)
     }
 
+    /// Returns whether the peer can ring this member. If not, [`Wait::Briefly`] is all that [arming](Sender::arm) ever
+    /// says.
+    #[must_use]
+    pub const fn is_rung(&self) -> bool {
+        self.link.is_rung()
+    }
+
     /// Asks to be woken when there is room for a message of `len` bytes, or for the next fragment of one that is longer than
     /// [`Sender::longest`]. Says how long to wait before the next try.
     ///
@@ -244,6 +251,12 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     pub(super) fn payload(&mut self, granted: &Granted) -> Result<SharedMemory<'m>, Broken> {
         let payload = self.producer.words().region(granted.payload, granted.len);
         payload.map_err(|_| self.link.give_up())
+    }
+}
+
+impl<D> Sender<'_, D> {
+    pub(super) const fn incarnation(&self) -> u32 {
+        self.link.incarnation()
     }
 }
 

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Being a member of a region: [`Channels`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ivshmem::channel::{self, Event, Evicted, Name, SlotIndex};
+
+use super::connection::{Connection, Fate};
+use super::error::ConnectError;
+use super::keeper::Keeper;
+use super::pulse::Pulse;
+use super::receiver::Receiver;
+use super::roster::Neighbour;
+use super::seat::Seat;
+use super::sender::Sender;
+use super::waiting::Waiter;
+use crate::deadline::Deadline;
+
+/// How often somebody who waits for a member looks for it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// A member of a region; see [`Options`](super::Options) for how to become one.
+///
+/// All threads of a process may use it at once. Dropping it leaves the region.
+#[derive(Debug)]
+pub struct Channels {
+    seat: Arc<Seat>,
+    manner: Manner,
+    /// For its `drop`.
+    _keeper: Keeper,
+}
+
+/// How the connections of a member wait and receive.
+#[derive(Debug)]
+pub(super) struct Manner {
+    pub(super) spin: Duration,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) longest: usize,
+}
+
+impl Channels {
+    pub(super) const fn new(seat: Arc<Seat>, keeper: Keeper, manner: Manner) -> Self {
+        Self {
+            seat,
+            manner,
+            _keeper: keeper,
+        }
+    }
+
+    /// Returns this member's slot.
+    #[must_use]
+    pub fn slot(&self) -> SlotIndex {
+        self.seat.place().slot
+    }
+
+    /// Returns this member's incarnation.
+    #[must_use]
+    pub fn incarnation(&self) -> u32 {
+        self.seat.place().incarnation
+    }
+
+    /// Returns the other members by slot, those that show no signs of life included.
+    ///
+    /// # Errors
+    ///
+    /// - [`Evicted`]: this member has lost its slot. Join again.
+    pub fn peers(&self) -> Result<Vec<Neighbour>, Evicted> {
+        self.seat.look()?;
+        Ok(self.seat.roster().neighbours())
+    }
+
+    /// Returns the next thing that has happened to another member, waiting for it for at most `limit`.
+    ///
+    /// The newest 1024 are kept for a program that does not ask; [`Channels::peers`] says what is true now.
+    ///
+    /// # Errors
+    ///
+    /// - [`Evicted`]: this member has lost its slot. Join again.
+    pub fn next_event(&self, limit: Duration) -> Result<Option<Event>, Evicted> {
+        let deadline = Deadline::after(limit);
+        loop {
+            // Its error comes behind the events before.
+            let _ = self.seat.look();
+            let event = self.seat.roster().next_event()?;
+            let left = deadline.remaining();
+            if event.is_some() || left.is_zero() {
+                return Ok(event);
+            }
+            self.seat.roster().wait(left.min(LOOK_INTERVAL));
+        }
+    }
+
+    /// Connects to a member of this name that lives and that was not connected to in its present incarnation, waiting for one
+    /// for at most `limit`. The other side does the same, sooner or later: what is sent before waits in the ring.
+    ///
+    /// When the peer has restarted, or was taken for dead, this connects to the one who has come for it.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectError::NobodyThere`]: there was none.
+    /// - [`ConnectError::Evicted`]: this member has lost its slot.
+    /// - [`ConnectError::System`]: the system has no descriptor left.
+    pub fn connect(&self, name: &str, limit: Duration) -> Result<Connection, ConnectError> {
+        let name = Name::new(name);
+        let deadline = Deadline::after(limit);
+        loop {
+            let peers = self.peers().map_err(|Evicted| ConnectError::Evicted)?;
+            for peer in peers.iter().filter(|peer| peer.lives && peer.name == name) {
+                match self.connect_to(peer.slot) {
+                    Err(ConnectError::Slot(_)) => {}
+                    result => return result,
+                }
+            }
+            let left = deadline.remaining();
+            if left.is_zero() {
+                return Err(ConnectError::NobodyThere { name });
+            }
+            std::thread::sleep(left.min(LOOK_INTERVAL));
+        }
+    }
+
+    /// Connects to the member in a slot; see [`Member::connect`](channel::Member::connect).
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectError::Slot`]: nobody is there, or it was connected to already.
+    /// - [`ConnectError::Evicted`]: this member has lost its slot.
+    /// - [`ConnectError::System`]: the system has no descriptor left.
+    pub fn connect_to(&self, slot: SlotIndex) -> Result<Connection, ConnectError> {
+        // First, since there is one connection to each incarnation, and only one try.
+        let (sending, receiving) = (self.waiter(slot)?, self.waiter(slot)?);
+        let endpoint = self.seat.connect(slot).map_err(|error| match error {
+            channel::ConnectError::Evicted => ConnectError::Evicted,
+            error => ConnectError::Slot(error),
+        })?;
+        let fate = Fate::new(self.seat.roster().dead(), slot, endpoint.incarnation());
+        let (sender, receiver) = endpoint.split();
+        Ok(Connection {
+            sender: Sender::new(sender, sending, fate.clone()),
+            receiver: Receiver::new(receiver, receiving, fate, self.manner.longest),
+        })
+    }
+
+    fn waiter(&self, slot: SlotIndex) -> Result<Waiter, ConnectError> {
+        let vector = self.seat.vector_for(slot);
+        Waiter::new(vector, self.manner.spin, &self.manner.pulse).map_err(ConnectError::System)
+    }
+}
+
+impl Drop for Channels {
+    fn drop(&mut self) {
+        self.seat.leave();
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The thread that keeps a member alive: [`Keeper`].
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
+
+use super::pulse::Pulse;
+use super::seat::Seat;
+use crate::deadline::Deadline;
+use crate::eventfd as vector;
+use crate::peer::Peer;
+
+/// How many of the server's messages are taken in between two heartbeats at most.
+const MESSAGES_PER_BEAT: usize = 64;
+
+/// A thread that beats for a member and takes in what the server says. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    pub(super) fn start(
+        seat: Arc<Seat>,
+        peer: Option<Peer>,
+        pulse: Arc<Pulse>,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let told = Arc::clone(&stop);
+        let thread = thread::Builder::new()
+            .name("ivshmem-member".to_owned())
+            .spawn(move || {
+                keep(&seat, peer, &told, &pulse);
+                // The member has no slot any more, which all who are awake find out.
+                pulse.wake();
+            })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // The counter is this keeper's alone, and empty.
+        let _ = vector::ring(&self.stop);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            debug_assert!(ended.is_ok(), "it does not panic");
+        }
+    }
+}
+
+/// Keeps the member alive until it is told to end or the member has lost its slot.
+fn keep(seat: &Seat, mut peer: Option<Peer>, stop: &OwnedFd, pulse: &Pulse) {
+    while seat.look().is_ok() {
+        pulse.beat();
+        if peer.as_ref().is_some_and(Peer::relieve) {
+            // There were rings in them, perhaps.
+            pulse.wake();
+        }
+        let server = peer.as_ref().and_then(Peer::server_fd);
+        let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
+        fds.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        if Deadline::after(pulse.interval()).poll(&mut fds).is_err() {
+            // Without memory for it, say: the heart has to beat all the same.
+            thread::sleep(pulse.interval());
+        }
+        if fds.first().is_some_and(|fd| !fd.revents().is_empty()) {
+            return;
+        }
+        if let Some(peer) = &mut peer {
+            for _ in 0..MESSAGES_PER_BEAT {
+                // An error ends the connection: from then on there is no descriptor, and memory and vectors go on.
+                if !matches!(peer.next_event(Duration::ZERO), Ok(Some(_))) {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How a host process becomes a member: [`Options`].
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use ivshmem::channel::{Format, Introduction, Member, Name};
+use ivshmem::PeerId;
+
+use super::channels::{Channels, Manner};
+use super::error::JoinError;
+use super::ground::Bell;
+use super::keeper::Keeper;
+use super::pulse::Pulse;
+use super::seat::{Clock, Seat};
+use crate::deadline::Deadline;
+use crate::mapping::Mapping;
+use crate::peer::{ConnectError, EventError, Peer, CONNECT_LIMIT};
+
+/// Most vectors that are of use: QEMU's doorbell takes no more.
+const MOST_VECTORS: usize = 256;
+
+/// How often a member beats within its limit.
+const BEATS: u32 = 8;
+
+/// How to become a member of a region, and how to wait there.
+#[derive(Clone, Debug)]
+pub struct Options {
+    name: Name,
+    format: Option<Format>,
+    limit: Duration,
+    spin: Duration,
+    longest: usize,
+}
+
+impl Options {
+    /// Introduces a member by its name, of which 32 bytes count. One that was there under this name and was killed is replaced.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        // With one processor, whoever looks all the time keeps the other from running.
+        let alone = thread::available_parallelism().is_ok_and(|count| count.get() == 1);
+        Self {
+            name: Name::new(name),
+            format: Some(Format::default()),
+            limit: Duration::from_secs(2),
+            spin: Duration::from_micros(if alone { 0 } else { 50 }),
+            longest: 64 << 20,
+        }
+    }
+
+    /// How to format the region if it is blank; `None` to leave that to others. By default 16 slots with rings as large as
+    /// fit.
+    #[must_use]
+    pub fn format(self, format: Option<Format>) -> Self {
+        Self { format, ..self }
+    }
+
+    /// For how long another's heartbeat may stand still before that one counts as dead; by default 2 s. This member itself
+    /// beats eight times within it, so one whose limit is many times shorter takes it for dead: limits of one region are best
+    /// alike.
+    #[must_use]
+    pub fn limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// For how long to look all the time before asking to be rung and going to sleep; by default 50 us, and 0 on a machine with
+    /// one processor. With a long time everything is polled for, and nobody rings.
+    #[must_use]
+    pub fn spin(self, spin: Duration) -> Self {
+        Self { spin, ..self }
+    }
+
+    /// The longest message that is accepted, in bytes; by default 64 MiB. A peer can make this process use so much memory
+    /// for each connection.
+    #[must_use]
+    pub fn longest(self, longest: usize) -> Self {
+        Self { longest, ..self }
+    }
+
+    /// Joins the group of the server at the socket `path`, and the region in its memory. Waits for the server for at most
+    /// [`CONNECT_LIMIT`], and for a slot for about as long as the [limit](Options::limit).
+    ///
+    /// # Errors
+    ///
+    /// - [`JoinError::Server`]: the server cannot be joined.
+    /// - Those of [`Options::join_memory`].
+    pub fn join_server(&self, path: impl AsRef<Path>) -> Result<Channels, JoinError> {
+        let mut peer = Peer::connect(path).map_err(JoinError::Server)?;
+        // The server sends all of its own vectors in one go; how many it does not say.
+        while let Some(_event) = peer.next_event(Duration::ZERO).map_err(|error| {
+            JoinError::Server(match error {
+                EventError::Receive(error) => ConnectError::Receive(error),
+                EventError::Disconnected => ConnectError::Closed(crate::peer::Step::OwnVector),
+            })
+        })? {}
+        let bell = Bell::of(&peer);
+        self.join(bell, Some(peer))
+    }
+
+    /// Joins the region in a file, for example one in `/dev/shm`, whose size is that of the region. Nobody rings there:
+    /// whoever waits looks again and again.
+    ///
+    /// # Errors
+    ///
+    /// - [`JoinError::File`]: it cannot be opened for reading and writing.
+    /// - Those of [`Options::join_memory`].
+    pub fn join_file(&self, path: impl AsRef<Path>) -> Result<Channels, JoinError> {
+        let path = path.as_ref();
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.map_err(|error| JoinError::File {
+            path: path.to_owned(),
+            error: error.kind(),
+        })?;
+        self.join_memory(file)
+    }
+
+    /// Joins the region in any shared memory, as in a file.
+    ///
+    /// # Errors
+    ///
+    /// - [`JoinError::Memory`]: it cannot be mapped.
+    /// - [`JoinError::Region`]: it is no region, or cannot be made one.
+    /// - [`JoinError::Member`], [`JoinError::TimedOut`]: there is no slot.
+    /// - [`JoinError::System`]: the system has no descriptor or no thread left.
+    pub fn join_memory(&self, memory: impl AsFd) -> Result<Channels, JoinError> {
+        let mapping = Mapping::of(memory).map_err(JoinError::Memory)?;
+        self.join(Bell::silent(mapping), None)
+    }
+
+    fn join(&self, bell: Bell, peer: Option<Peer>) -> Result<Channels, JoinError> {
+        let clock = Clock::start();
+        let address = peer.as_ref().map_or((None, 0), address);
+        let member = self.member(&bell, address, clock)?;
+        let seat = Arc::new(Seat::new(member, bell, address, clock));
+        let interval = (self.limit / BEATS).max(Duration::from_micros(100));
+        let failed = |error: io::Error| {
+            seat.leave();
+            JoinError::System(error.kind())
+        };
+        let pulse = Arc::new(Pulse::new(interval).map_err(|errno| failed(errno.into()))?);
+        let keeper = Keeper::start(Arc::clone(&seat), peer, Arc::clone(&pulse)).map_err(failed)?;
+        let manner = Manner {
+            spin: self.spin,
+            pulse,
+            longest: self.longest,
+        };
+        Ok(Channels::new(seat, keeper, manner))
+    }
+
+    /// Takes a slot.
+    fn member(
+        &self,
+        bell: &Bell,
+        (device, vectors): (Option<PeerId>, u16),
+        clock: Clock,
+    ) -> Result<Member<'static>, JoinError> {
+        let region = bell
+            .region(self.format.as_ref())
+            .map_err(JoinError::Region)?;
+        let limit = u64::try_from(self.limit.as_micros()).unwrap_or(u64::MAX);
+        let mut joining = region.join(Introduction {
+            name: self.name,
+            device,
+            vectors,
+            limit,
+        });
+        // It is decided when every slot has moved or stood still for the limit; but for others who are quicker.
+        let deadline = Deadline::after(self.limit.saturating_mul(2).saturating_add(CONNECT_LIMIT));
+        loop {
+            match joining.poll(clock.now()) {
+                Poll::Ready(member) => return member.map_err(JoinError::Member),
+                Poll::Pending if deadline.remaining().is_zero() => return Err(JoinError::TimedOut),
+                Poll::Pending => {
+                    thread::sleep((self.limit / (4 * BEATS)).min(deadline.remaining()))
+                }
+            }
+        }
+    }
+}
+
+/// Returns where a peer is rung, and how many vectors it has.
+fn address(peer: &Peer) -> (Option<PeerId>, u16) {
+    (Some(peer.id()), peer.vectors().min(MOST_VECTORS) as u16)
+}

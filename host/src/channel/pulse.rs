@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The heartbeat, as those who sleep feel it: [`Pulse`].
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::event::{eventfd, EventfdFlags};
+use rustix::io::Errno;
+
+use crate::eventfd as vector;
+
+/// Ends every long sleep of a member's halves with the next heartbeat.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    beats: OwnedFd,
+    sleepers: AtomicUsize,
+    interval: Duration,
+}
+
+impl Pulse {
+    pub(super) fn new(interval: Duration) -> Result<Self, Errno> {
+        Ok(Self {
+            beats: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            sleepers: AtomicUsize::new(0),
+            interval,
+        })
+    }
+
+    /// Returns the time between two beats.
+    pub(super) const fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Runs a sleep that the next beat ends.
+    pub(super) fn among_sleepers(&self, sleep: impl FnOnce()) {
+        // Who is not seen by a beat yet is by the next.
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        sleep();
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Wakes those who sleep, if there are any.
+    pub(super) fn beat(&self) {
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            self.wake();
+        }
+    }
+
+    /// Wakes everybody, and those too who are about to sleep.
+    pub(super) fn wake(&self) {
+        // The counter is this process's alone, and nobody lives to see it full.
+        let _ = vector::ring(&self.beats);
+    }
+}
+
+impl AsFd for Pulse {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.beats.as_fd()
+    }
+}

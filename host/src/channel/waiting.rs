@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Waiting for messages or for room: first looking all the time, then asleep until rung.
+//!
+//! Looking costs the peer nothing. To be rung costs it a system call, and the one who sleeps the time to be woken, tens of
+//! microseconds; so nobody asks for it before having looked for about as long.
+//!
+//! # One system call for a sleep
+//!
+//! A vector is an eventfd that the whole process has, and several halves may wait for the same one. Each has an `epoll` of its
+//! own with the vector in it, edge-triggered: every ring is an edge for all of them, whatever the counter is, so nobody
+//! has to read it, and nobody takes another's ring away. An edge stays until the half looks for it, so one that comes
+//! between its last look at the memory and its sleep ends the sleep.
+//!
+//! A sleep that ends by itself needs a timer, which costs half as much as all the rest of it. So a long one has none:
+//! the [`Pulse`] of the member ends it with the next heartbeat. That is an eventfd which nobody else has, in the same `epoll`:
+//! whatever others do to a vector, its mode or its counter, no sleep outlasts a heartbeat.
+
+use std::hint;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ivshmem::channel::Wait;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+use super::pulse::Pulse;
+use crate::deadline::{timespec, Deadline};
+
+/// How many looks are made between two at the clock.
+const LOOKS: u32 = 32;
+/// After an eighth of the looking, but at least so much, others who wait for this processor get it: one of them may be the
+/// peer. Who polls for long is left to the scheduler, which then moves one of the two elsewhere.
+const TURN: Duration = Duration::from_micros(8);
+/// The first nap of one whom nobody can ring, and the last and longest: each is twice the one before.
+const NAPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
+/// The first nap of one who may not be rung this once. The next are longer, up to a heartbeat: a ring is missing only if
+/// the peer was sending at the moment when this one began to sleep, and that is over after the first.
+const DOZE: Duration = Duration::from_millis(1);
+
+/// What a look has shown.
+#[derive(Debug)]
+pub(super) enum Look<T> {
+    /// What was waited for.
+    Found(T),
+    /// A part of it: the rest is not far.
+    Part,
+    Nothing,
+}
+
+/// Something to wait for.
+pub(super) trait Awaited {
+    type Found;
+    type Error;
+
+    /// Looks whether it is there.
+    fn look(&mut self) -> Result<Look<Self::Found>, Self::Error>;
+
+    /// Asks to be woken for it.
+    fn arm(&mut self) -> Result<Wait, Self::Error>;
+
+    /// Says whether there is hope, when there is nothing.
+    fn check(&self) -> Result<(), Self::Error>;
+}
+
+/// How one half of a connection waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    /// The rings of the peer, none ever if it cannot ring, and the beats of the pulse.
+    rings: OwnedFd,
+    is_rung: bool,
+    spin: Duration,
+    pulse: Arc<Pulse>,
+}
+
+impl Waiter {
+    /// Creates one for the vector that the peer rings, if there is one.
+    pub(super) fn new(
+        vector: Option<impl AsFd>,
+        spin: Duration,
+        pulse: &Arc<Pulse>,
+    ) -> Result<Self, Errno> {
+        let rings = epoll::create(CreateFlags::CLOEXEC)?;
+        let add = |eventfd: BorrowedFd<'_>| {
+            let flags = EventFlags::IN | EventFlags::ET;
+            epoll::add(&rings, eventfd, EventData::new_u64(0), flags)
+        };
+        if let Some(vector) = vector {
+            add(vector.as_fd())?;
+        }
+        add(pulse.as_fd())?;
+        Ok(Self {
+            rings,
+            is_rung: false,
+            spin,
+            pulse: Arc::clone(pulse),
+        })
+    }
+
+    /// Takes in whether the peer rings at all.
+    pub(super) fn set_rung(&mut self, is_rung: bool) {
+        self.is_rung = is_rung;
+    }
+
+    /// Waits for at most `limit`.
+    pub(super) fn wait<A: Awaited>(
+        &self,
+        awaited: &mut A,
+        limit: Duration,
+    ) -> Result<Option<A::Found>, A::Error> {
+        // The usual case costs no look at the clock.
+        if let Look::Found(found) = awaited.look()? {
+            return Ok(Some(found));
+        }
+        let deadline = Deadline::after(limit);
+        loop {
+            match self.spin(awaited, deadline)? {
+                Look::Found(found) => return Ok(Some(found)),
+                Look::Part => {}
+                Look::Nothing => match self.sleep(awaited, deadline)? {
+                    Look::Found(found) => return Ok(Some(found)),
+                    Look::Part => {}
+                    Look::Nothing => return Ok(None),
+                },
+            }
+            if deadline.remaining().is_zero() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Looks all the time, for the time that this is worth.
+    fn spin<A: Awaited>(
+        &self,
+        awaited: &mut A,
+        deadline: Deadline,
+    ) -> Result<Look<A::Found>, A::Error> {
+        if self.spin.is_zero() {
+            return Ok(Look::Nothing);
+        }
+        let start = Instant::now();
+        let spin = self.spin.min(deadline.remaining());
+        let interval = TURN.max(self.spin / 8);
+        let mut turn = interval;
+        loop {
+            for _ in 0..LOOKS {
+                match awaited.look()? {
+                    Look::Nothing => hint::spin_loop(),
+                    look => return Ok(look),
+                }
+            }
+            let elapsed = start.elapsed();
+            if elapsed >= spin {
+                return Ok(Look::Nothing);
+            }
+            if elapsed >= turn {
+                turn = elapsed + interval;
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// Sleeps until there is something or the moment has come.
+    fn sleep<A: Awaited>(
+        &self,
+        awaited: &mut A,
+        deadline: Deadline,
+    ) -> Result<Look<A::Found>, A::Error> {
+        let (mut nap, longest) = if self.is_rung {
+            (DOZE, self.pulse.interval())
+        } else {
+            NAPS
+        };
+        loop {
+            let left = deadline.remaining();
+            if left.is_zero() {
+                // Who has no time to sleep is not rung.
+                awaited.check()?;
+                return Ok(Look::Nothing);
+            }
+            match awaited.arm()? {
+                Wait::Ready => {}
+                Wait::UntilRung if left >= self.pulse.interval() => {
+                    awaited.check()?;
+                    self.pulse.among_sleepers(|| self.sleep_for(None));
+                }
+                Wait::UntilRung => {
+                    awaited.check()?;
+                    self.sleep_for(Some(left));
+                }
+                Wait::Briefly => {
+                    awaited.check()?;
+                    self.sleep_for(Some(nap.min(left)));
+                    nap = (2 * nap).min(longest);
+                }
+            }
+            match awaited.look()? {
+                Look::Nothing => {}
+                look => return Ok(look),
+            }
+        }
+    }
+
+    /// Asks to be woken, for one who polls the descriptor itself.
+    pub(super) fn arm<A: Awaited>(&self, awaited: &mut A) -> Result<Wait, A::Error> {
+        // The rings up to now are for what has been looked at.
+        self.sleep_for(Some(Duration::ZERO));
+        let wait = awaited.arm()?;
+        if wait != Wait::Ready {
+            awaited.check()?;
+        }
+        Ok(wait)
+    }
+
+    /// Sleeps until the peer rings, or has rung since the last time, or the pulse beats, but not for longer than `limit`.
+    fn sleep_for(&self, limit: Option<Duration>) {
+        let mut events = [MaybeUninit::<Event>::uninit(); 2];
+        match epoll::wait(
+            &self.rings,
+            &mut events[..],
+            limit.and_then(timespec).as_ref(),
+        ) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // It is a descriptor of our own, so this does not happen; it must not become a loop without a pause if it does.
+            Err(_) => thread::sleep(limit.unwrap_or(NAPS.1).min(NAPS.1)),
+        }
+    }
+}
+
+impl AsFd for Waiter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.rings.as_fd()
+    }
+}
