@@ -6,6 +6,8 @@ extern crate std;
 mod crash;
 mod hostile;
 mod interleave;
+mod islands;
+mod orderings;
 mod stepped;
 
 use core::task::Poll;
