@@ -8,7 +8,7 @@ mod hostile;
 mod interleave;
 mod islands;
 mod orderings;
-mod stepped;
+pub(super) mod stepped;
 
 use core::task::Poll;
 use std::vec::Vec;

@@ -165,20 +165,29 @@ impl<A: Atomic> Words for Double<A> {
         }
     }
 
-    /// Word by word, relaxed: as weak as a copy may be, but for torn words.
     fn read(&self, offset: usize, target: &mut [u8]) {
-        for (i, bytes) in target.chunks_mut(8).enumerate() {
-            let word = self.load(offset + i * 8, Ordering::Relaxed).to_le_bytes();
-            bytes.copy_from_slice(&word[..bytes.len()]);
-        }
+        read_by_words(self, offset, target);
     }
 
-    /// Word by word, relaxed. What is behind the end in the last word becomes 0: padding, as copies here begin at words.
     fn write(&self, offset: usize, source: &[u8]) {
-        for (i, bytes) in source.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            self.store(offset + i * 8, u64::from_le_bytes(word), Ordering::Relaxed);
-        }
+        write_by_words(self, offset, source);
+    }
+}
+
+/// Copies out word by word, relaxed: as weak as a copy may be, but for torn words.
+pub(crate) fn read_by_words(words: &impl Words, offset: usize, target: &mut [u8]) {
+    for (i, bytes) in target.chunks_mut(8).enumerate() {
+        let word = words.load(offset + i * 8, Ordering::Relaxed).to_le_bytes();
+        bytes.copy_from_slice(&word[..bytes.len()]);
+    }
+}
+
+/// Copies in word by word, relaxed. What is behind the end in the last word becomes 0: padding, as copies here begin at
+/// words.
+pub(crate) fn write_by_words(words: &impl Words, offset: usize, source: &[u8]) {
+    for (i, bytes) in source.chunks(8).enumerate() {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        words.store(offset + i * 8, u64::from_le_bytes(word), Ordering::Relaxed);
     }
 }

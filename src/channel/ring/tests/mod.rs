@@ -3,6 +3,7 @@
 
 extern crate std;
 
+mod crash;
 mod doorbells;
 mod frames;
 mod hostile;
