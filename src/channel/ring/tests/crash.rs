@@ -10,13 +10,13 @@ use crate::channel::tests::stepped::Stepped;
 
 /// A ring, and the messages of a life, of which every third or so goes round the end.
 #[derive(Clone, Copy)]
-struct Case {
-    place: Place,
+pub(super) struct Case {
+    pub(super) place: Place,
     lengths: [usize; 9],
 }
 
 /// Short messages, and long ones that begin at lines.
-const CASES: [Case; 2] = [
+pub(super) const CASES: [Case; 2] = [
     Case {
         place: Place::new(7),
         lengths: [5, 40, 0, 24, 16, 33, 48, 8, 17],
@@ -29,24 +29,37 @@ const CASES: [Case; 2] = [
 
 impl Case {
     /// Returns the messages of a life.
-    fn messages(self, life: usize) -> Vec<Vec<u8>> {
+    pub(super) fn messages(self, life: usize) -> Vec<Vec<u8>> {
         let lengths = self.lengths.iter().enumerate();
         lengths
             .map(|(i, &len)| message(100 * life + i, len))
             .collect()
     }
 
-    fn begin_producer(self, memory: &Stepped, source: u32, destination: u32) -> Producer<Stepped> {
+    pub(super) fn begin_producer(
+        self,
+        memory: &Stepped,
+        source: u32,
+        destination: u32,
+    ) -> Producer<Stepped> {
         Producer::begin(memory.side(), self.place, Session::new(source, destination))
     }
 
-    fn begin_consumer(self, memory: &Stepped, source: u32, destination: u32) -> Consumer<Stepped> {
+    pub(super) fn begin_consumer(
+        self,
+        memory: &Stepped,
+        source: u32,
+        destination: u32,
+    ) -> Consumer<Stepped> {
         Consumer::begin(memory.side(), self.place, Session::new(source, destination))
     }
 }
 
 /// Receives what is there.
-fn receive(consumer: &mut Consumer<Stepped>, received: &mut Vec<Vec<u8>>) -> Result<(), RingError> {
+pub(super) fn receive(
+    consumer: &mut Consumer<Stepped>,
+    received: &mut Vec<Vec<u8>>,
+) -> Result<(), RingError> {
     while let (Some(message), _) = try_receive(consumer)? {
         received.push(message);
     }
@@ -54,7 +67,7 @@ fn receive(consumer: &mut Consumer<Stepped>, received: &mut Vec<Vec<u8>>) -> Res
 }
 
 /// How many messages may have been announced, and how many surely are.
-type Announced = RefCell<(usize, usize)>;
+pub(super) type Announced = RefCell<(usize, usize)>;
 
 /// Announces what was written of the first `sent` messages.
 fn announce(producer: &mut Producer<Stepped>, announced: &Announced, sent: usize) {
@@ -65,7 +78,7 @@ fn announce(producer: &mut Producer<Stepped>, announced: &Announced, sent: usize
 
 /// Sends messages, one by one and two at once by turns, sleeping for room. `make_room` is asked to receive, and says whether to
 /// go on.
-fn send_all(
+pub(super) fn send_all(
     producer: &mut Producer<Stepped>,
     messages: &[Vec<u8>],
     announced: &Announced,

@@ -8,6 +8,7 @@ mod doorbells;
 mod frames;
 mod hostile;
 mod interleavings;
+mod late;
 mod random;
 mod sleep;
 
