@@ -36,6 +36,11 @@ impl<'d> Input<'d> {
         (Self::new(first), self)
     }
 
+    /// Returns how many bytes are left.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -10,10 +10,15 @@
 //! | [`model_server`] | what a server sends it, in what pieces and with which descriptors |
 //! | [`proxy_stream`] | what QEMU sends to a remote device |
 //! | [`proxy_remote`] | the same, with real descriptors, and what the device answers |
+//! | [`channel_contents`] | what a region holds and what changes in it, and the calls that are made |
+//! | [`channel_hostile`] | what a hostile member writes, and what two pairs of others do meanwhile |
 //!
 //! A property that does not hold is a panic.
 
 pub mod bus;
+mod channel;
+pub mod channel_contents;
+pub mod channel_hostile;
 pub mod config_space;
 mod device;
 mod input;

@@ -190,7 +190,11 @@ fn look<W: Words>(words: &W, len: usize) -> Result<Option<Geometry>, OpenError> 
     }
     let blank = magic == 0 && is_blank(words, len);
     // After the look at the rest: it may have been formatted, and be in use, since.
-    let word = words.load(GEOMETRY_AT, Ordering::Acquire);
+    let mut word = words.load(GEOMETRY_AT, Ordering::Acquire);
+    if word == 0 && !blank {
+        // The look at the rest orders nothing, so a load may find what was there before: only an exchange finds the last.
+        word = words.compare_exchange(GEOMETRY_AT, 0, 0).err().unwrap_or(0);
+    }
     let geometry = match Geometry::from_word(word) {
         _ if word == 0 && blank => return Ok(None),
         Found::Geometry(geometry) => geometry,

@@ -7,6 +7,7 @@
 mod killed;
 mod lab;
 mod opening;
+mod talk;
 mod threads;
 mod victim;
 

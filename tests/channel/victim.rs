@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A process that comes and goes as fast as it can, until it is killed.
+//! A process that comes, talks to everybody and goes as fast as it can, until it is killed.
 
 use std::io::stdin;
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ivshmem::channel::{JoinError, Region};
 use ivshmem_host::mapping::Mapping;
 
 use crate::lab::{format, introduction};
+use crate::talk::Talker;
 
 /// The variable that makes this program a victim, with its name.
 pub const ROLE: &str = "IVSHMEM_CHANNEL_VICTIM";
@@ -23,10 +25,10 @@ pub fn live(name: &str) {
     let mapping = Mapping::of(stdin()).expect("memory as standard input");
     let start = Instant::now();
     let now = || start.elapsed().as_millis() as u64;
-    while start.elapsed() < OLDEST {
+    for life in 0.. {
         let region = Region::open_or_format(mapping.memory(), &format(SLOTS)).expect("a region");
         let mut joining = region.join(introduction(name, LIMIT));
-        let mut member = loop {
+        let member = loop {
             match joining.poll(now()) {
                 Poll::Ready(Ok(member)) => break member,
                 Poll::Ready(Err(JoinError::Full { .. })) | Poll::Pending => {}
@@ -36,10 +38,16 @@ pub fn live(name: &str) {
                 return;
             }
         };
-        for _ in 0..50 {
-            // Evicted, if the machine was busy: then it is not there to leave either.
-            let _ = member.poll_event(now());
+        // Short lives and long ones, in which rings wrap.
+        let mut talker = Talker::new(member);
+        for _ in 0..50 << (life % 8) {
+            if start.elapsed() > OLDEST {
+                return;
+            }
+            // Only a namesake takes a slot here, and there is none as long as this one lives.
+            talker.turn(now(), |_| ()).expect("not evicted");
+            thread::yield_now();
         }
-        member.leave();
+        talker.member.leave();
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 /// The targets, in the order in which they are run.
-pub const TARGETS: [&str; 7] = [
+pub const TARGETS: [&str; 9] = [
     "config_space",
     "registers",
     "model_config",
@@ -25,6 +25,8 @@ pub const TARGETS: [&str; 7] = [
     "model_server",
     "proxy_stream",
     "proxy_remote",
+    "channel_contents",
+    "channel_hostile",
 ];
 
 /// Installs cargo-fuzz; `--locked`, so that its dependencies are those it was tried with.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The seeds, without libFuzzer: each still reaches what it is named for.
 
+mod channel;
 mod model;
 
 use std::collections::BTreeSet;
@@ -89,6 +90,14 @@ fn no_seed_is_left_out() {
         (
             "proxy_stream",
             model::PROXY_STREAM.map(|seed| seed.0).to_vec(),
+        ),
+        (
+            "channel_contents",
+            channel::CHANNEL_CONTENTS.map(|seed| seed.0).to_vec(),
+        ),
+        (
+            "channel_hostile",
+            channel::CHANNEL_HOSTILE.map(|seed| seed.0).to_vec(),
         ),
     ];
     for (target, names) in targets {

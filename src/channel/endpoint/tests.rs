@@ -12,7 +12,7 @@ use super::operation::{poll, Operation};
 use super::{Broken, Wait};
 use crate::channel::notify::{Places, Publisher, Waiter};
 use crate::channel::signal::Signal;
-use crate::channel::words::doubles::{Fences, Model};
+use crate::channel::words::doubles::{Model, Orders};
 use crate::channel::words::Words;
 
 const PLACES: Places = Places {
@@ -73,12 +73,12 @@ enum Habit {
 }
 
 /// Waits for two positions that are published meanwhile. The model checker calls it a deadlock if the task is not woken.
-fn wait_for_two(fences: Fences, habit: Habit) {
+fn wait_for_two(orders: Orders, habit: Habit) {
     let mut builder = loom::model::Builder::new();
     // More switches from one thread to the other take minutes.
     builder.preemption_bound = Some(4);
     builder.check(move || {
-        let words = Model::with_fences(32, fences);
+        let words = Model::with_orders(32, orders);
         let mut publisher = Publisher::begin(PLACES, &words, 0);
         let mut waiter = Waiter::begin(PLACES, &words, 0);
         let signal = Arc::new(Signal::new());
@@ -116,22 +116,22 @@ fn wait_for_two(fences: Fences, habit: Habit) {
 
 #[test]
 fn no_notification_of_a_task_that_sleeps_is_lost() {
-    wait_for_two(Fences::Whole, Habit::Sleeps);
+    wait_for_two(Orders::AsAsked, Habit::Sleeps);
 }
 
 #[test]
 fn no_notification_of_a_task_that_polled_is_lost() {
-    wait_for_two(Fences::Whole, Habit::Polls);
+    wait_for_two(Orders::AsAsked, Habit::Polls);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn the_model_loses_a_notification_without_the_fences() {
-    wait_for_two(Fences::Weakened, Habit::Sleeps);
+    wait_for_two(Orders::WeakFences, Habit::Sleeps);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn the_model_loses_a_notification_without_the_fences_of_a_promise_taken_back() {
-    wait_for_two(Fences::Weakened, Habit::Polls);
+    wait_for_two(Orders::WeakFences, Habit::Polls);
 }

@@ -6,7 +6,9 @@ extern crate std;
 mod crash;
 mod hostile;
 mod interleave;
-mod stepped;
+mod islands;
+mod orderings;
+pub(super) mod stepped;
 
 use core::task::Poll;
 use std::vec::Vec;

@@ -11,11 +11,11 @@ use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 
-use crate::channel::words::doubles::At;
+use crate::channel::words::doubles::{read_by_words, write_by_words, At};
 use crate::channel::words::Words;
 
 /// Bytes of the region of these tests.
-pub(super) const LEN: usize = 0x4000;
+pub(in crate::channel) const LEN: usize = 0x4000;
 
 /// What happens before the operation of some number.
 #[derive(Default)]
@@ -30,7 +30,7 @@ enum Plan {
 
 /// One side's access to a memory that sides share.
 #[derive(Clone)]
-pub(super) struct Stepped {
+pub(in crate::channel) struct Stepped {
     memory: Rc<RefCell<Vec<u64>>>,
     side: Rc<Side>,
 }
@@ -47,7 +47,7 @@ struct Stopped;
 
 impl Stepped {
     /// Returns the only side so far of a new memory.
-    pub(super) fn new() -> Self {
+    pub(in crate::channel) fn new() -> Self {
         Self {
             memory: Rc::new(RefCell::new(vec![0; LEN / 8])),
             side: Rc::default(),
@@ -55,7 +55,7 @@ impl Stepped {
     }
 
     /// Returns another side.
-    pub(super) fn side(&self) -> Self {
+    pub(in crate::channel) fn side(&self) -> Self {
         Self {
             memory: Rc::clone(&self.memory),
             side: Rc::default(),
@@ -63,7 +63,7 @@ impl Stepped {
     }
 
     /// Runs what this side does, which ends for ever before its operation number `at`. Returns whether it came so far.
-    pub(super) fn dies_at(&self, at: usize, does: impl FnOnce()) -> bool {
+    pub(in crate::channel) fn dies_at(&self, at: usize, does: impl FnOnce()) -> bool {
         self.side.at.set(self.side.done.get() + at);
         self.side.plan.set(Plan::Die);
         match catch_unwind(AssertUnwindSafe(does)) {
@@ -74,13 +74,13 @@ impl Stepped {
     }
 
     /// Lets others do something before operation number `at` from now.
-    pub(super) fn pauses_at(&self, at: usize, meanwhile: impl FnOnce() + 'static) {
+    pub(in crate::channel) fn pauses_at(&self, at: usize, meanwhile: impl FnOnce() + 'static) {
         self.side.at.set(self.side.done.get() + at);
         self.side.plan.set(Plan::Pause(Box::new(meanwhile)));
     }
 
     /// Returns whether a pause has not come to pass.
-    pub(super) fn is_planned(&self) -> bool {
+    pub(in crate::channel) fn is_planned(&self) -> bool {
         let plan = self.side.plan.take();
         !matches!(plan, Plan::Nothing)
     }
@@ -126,11 +126,12 @@ impl Words for Stepped {
 
     fn fence(&self, _: Ordering) {}
 
-    fn read(&self, _: usize, _: &mut [u8]) {
-        unreachable!("membership is words alone");
+    /// Word by word, since a copy may be stopped anywhere.
+    fn read(&self, offset: usize, target: &mut [u8]) {
+        read_by_words(self, offset, target);
     }
 
-    fn write(&self, _: usize, _: &[u8]) {
-        unreachable!("membership is words alone");
+    fn write(&self, offset: usize, source: &[u8]) {
+        write_by_words(self, offset, source);
     }
 }

@@ -21,7 +21,7 @@ pub(crate) trait Atomic {
     fn new(value: u64) -> Self;
     fn load(&self, order: Ordering) -> u64;
     fn store(&self, value: u64, order: Ordering);
-    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64>;
+    fn compare_exchange(&self, current: u64, new: u64, order: Ordering) -> Result<u64, u64>;
     fn fence(order: Ordering);
 }
 
@@ -38,8 +38,8 @@ impl Atomic for AtomicU64 {
         self.store(value, order);
     }
 
-    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64> {
-        self.compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
+    fn compare_exchange(&self, current: u64, new: u64, order: Ordering) -> Result<u64, u64> {
+        self.compare_exchange(current, new, order, order)
     }
 
     fn fence(order: Ordering) {
@@ -60,8 +60,8 @@ impl Atomic for loom::sync::atomic::AtomicU64 {
         self.store(value, order);
     }
 
-    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64> {
-        self.compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
+    fn compare_exchange(&self, current: u64, new: u64, order: Ordering) -> Result<u64, u64> {
+        self.compare_exchange(current, new, order, order)
     }
 
     fn fence(order: Ordering) {
@@ -72,28 +72,35 @@ impl Atomic for loom::sync::atomic::AtomicU64 {
 /// Words on atomics of the kind `A`.
 pub(crate) struct Double<A> {
     words: Arc<[A]>,
-    fences: Fences,
+    orders: Orders,
 }
 
-/// What fences of all memory are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fences {
-    /// As the protocol asks for.
-    Whole,
-    /// Weaker than it asks for, to show that a test finds out.
-    Weakened,
+/// How accesses are ordered: as the protocol asks for, or weaker, to show that a test finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Orders {
+    AsAsked,
+    /// Fences of all memory order no stores before loads.
+    WeakFences,
+    /// Acquire loads are relaxed.
+    RelaxedLoads,
+    /// Exchanges order nothing else.
+    RelaxedExchanges,
+    /// Nothing is ordered, but each word by itself.
+    AllRelaxed,
+    /// Exchanges are a load and a store.
+    TornExchanges,
 }
 
 impl<A: Atomic> Double<A> {
     /// Returns `len_bytes` bytes, a multiple of 8, all zero.
     pub(crate) fn new(len_bytes: usize) -> Self {
-        Self::with_fences(len_bytes, Fences::Whole)
+        Self::with_orders(len_bytes, Orders::AsAsked)
     }
 
-    /// As [`Double::new`], with such fences.
-    pub(crate) fn with_fences(len_bytes: usize, fences: Fences) -> Self {
+    /// As [`Double::new`], with such orders.
+    pub(crate) fn with_orders(len_bytes: usize, orders: Orders) -> Self {
         let words = (0..len_bytes / 8).map(|_| A::new(0)).collect();
-        Self { words, fences }
+        Self { words, orders }
     }
 
     /// Returns the number of bytes.
@@ -111,7 +118,7 @@ impl<A> Clone for Double<A> {
     fn clone(&self) -> Self {
         Self {
             words: Arc::clone(&self.words),
-            fences: self.fences,
+            orders: self.orders,
         }
     }
 }
@@ -148,38 +155,69 @@ impl<A: Atomic> Words for Double<A> {
     }
 
     fn load(&self, offset: usize, order: Ordering) -> u64 {
+        let order = match self.orders {
+            Orders::RelaxedLoads | Orders::AllRelaxed => Ordering::Relaxed,
+            _ => order,
+        };
         self.at(offset).load(order)
     }
 
     fn store(&self, offset: usize, value: u64, order: Ordering) {
+        let order = match self.orders {
+            Orders::AllRelaxed => Ordering::Relaxed,
+            _ => order,
+        };
         self.at(offset).store(value, order);
     }
 
     fn compare_exchange(&self, offset: usize, current: u64, new: u64) -> Result<(), u64> {
-        self.at(offset).compare_exchange(current, new).map(drop)
+        let word = self.at(offset);
+        let order = match self.orders {
+            Orders::RelaxedExchanges | Orders::AllRelaxed => Ordering::Relaxed,
+            Orders::TornExchanges => {
+                let found = word.load(Ordering::SeqCst);
+                if found != current {
+                    return Err(found);
+                }
+                word.store(new, Ordering::SeqCst);
+                return Ok(());
+            }
+            _ => Ordering::SeqCst,
+        };
+        word.compare_exchange(current, new, order).map(drop)
     }
 
     fn fence(&self, order: Ordering) {
-        match (order, self.fences) {
-            (Ordering::SeqCst, Fences::Weakened) => A::fence(Ordering::AcqRel),
+        match (order, self.orders) {
+            (_, Orders::AllRelaxed) => {}
+            (Ordering::SeqCst, Orders::WeakFences) => A::fence(Ordering::AcqRel),
             _ => A::fence(order),
         }
     }
 
-    /// Word by word, relaxed: as weak as a copy may be, but for torn words.
     fn read(&self, offset: usize, target: &mut [u8]) {
-        for (i, bytes) in target.chunks_mut(8).enumerate() {
-            let word = self.load(offset + i * 8, Ordering::Relaxed).to_le_bytes();
-            bytes.copy_from_slice(&word[..bytes.len()]);
-        }
+        read_by_words(self, offset, target);
     }
 
-    /// Word by word, relaxed. What is behind the end in the last word becomes 0: padding, as copies here begin at words.
     fn write(&self, offset: usize, source: &[u8]) {
-        for (i, bytes) in source.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            self.store(offset + i * 8, u64::from_le_bytes(word), Ordering::Relaxed);
-        }
+        write_by_words(self, offset, source);
+    }
+}
+
+/// Copies out word by word, relaxed: as weak as a copy may be, but for torn words.
+pub(crate) fn read_by_words(words: &impl Words, offset: usize, target: &mut [u8]) {
+    for (i, bytes) in target.chunks_mut(8).enumerate() {
+        let word = words.load(offset + i * 8, Ordering::Relaxed).to_le_bytes();
+        bytes.copy_from_slice(&word[..bytes.len()]);
+    }
+}
+
+/// Copies in word by word, relaxed. What is behind the end in the last word becomes 0: padding, as copies here begin at
+/// words.
+pub(crate) fn write_by_words(words: &impl Words, offset: usize, source: &[u8]) {
+    for (i, bytes) in source.chunks(8).enumerate() {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        words.store(offset + i * 8, u64::from_le_bytes(word), Ordering::Relaxed);
     }
 }

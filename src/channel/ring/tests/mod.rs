@@ -3,10 +3,12 @@
 
 extern crate std;
 
+mod crash;
 mod doorbells;
 mod frames;
 mod hostile;
 mod interleavings;
+mod late;
 mod random;
 mod sleep;
 

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::*;
 use crate::channel::notify::{Publisher, Sleep, Waiter};
-use crate::channel::words::doubles::{Fences, Heap, Model};
+use crate::channel::words::doubles::{Heap, Model, Orders};
 
 const PLACES: Places = Places {
     wish: 0,
@@ -28,12 +28,12 @@ enum Habit {
 
 /// Waits for two positions that are published meanwhile. A wake-up that is lost leaves nobody awake, which the
 /// model checker calls a deadlock.
-fn wait_for_two(fences: Fences, habit: Habit) {
+fn wait_for_two(orders: Orders, habit: Habit) {
     let mut builder = loom::model::Builder::new();
     // More switches from one thread to the other take minutes.
     builder.preemption_bound = Some(4);
     builder.check(move || {
-        let words = Model::with_fences(24, fences);
+        let words = Model::with_orders(24, orders);
         let mut publisher = Publisher::begin(PLACES, &words, 0);
         let mut waiter = Waiter::begin(PLACES, &words, 0);
         let mut first = 1;
@@ -79,29 +79,29 @@ fn wait_for_two(fences: Fences, habit: Habit) {
 
 #[test]
 fn no_wake_up_is_lost_by_one_who_sleeps() {
-    wait_for_two(Fences::Whole, Habit::Sleeps);
+    wait_for_two(Orders::AsAsked, Habit::Sleeps);
 }
 
 #[test]
 fn no_wake_up_is_lost_by_one_who_polled() {
-    wait_for_two(Fences::Whole, Habit::Polled);
+    wait_for_two(Orders::AsAsked, Habit::Polled);
 }
 
 #[test]
 fn no_wake_up_is_lost_by_one_who_wavers() {
-    wait_for_two(Fences::Whole, Habit::Wavers);
+    wait_for_two(Orders::AsAsked, Habit::Wavers);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn the_model_loses_a_wake_up_without_the_fences() {
-    wait_for_two(Fences::Weakened, Habit::Sleeps);
+    wait_for_two(Orders::WeakFences, Habit::Sleeps);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn the_model_loses_a_wake_up_without_the_fences_of_a_promise_taken_back() {
-    wait_for_two(Fences::Weakened, Habit::Wavers);
+    wait_for_two(Orders::WeakFences, Habit::Wavers);
 }
 
 /// Sleeps as told. Whoever was promised a ring and gets none for so long has lost it.
