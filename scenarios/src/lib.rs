@@ -4,7 +4,7 @@
 //! A backend is a [`Machine`]: the test kernel inside QEMU is one. A scenario
 //! that behaves differently on two backends is a finding.
 //!
-//! [`demo`] holds what the guests and the host process of `cargo xtask demo` have in common.
+//! [`party`] is what members of a region of channels do in guests and on the host alike, [`demo`] how they converse for `cargo xtask demo`.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -16,6 +16,7 @@ mod late;
 mod machine;
 mod memory;
 mod msix;
+pub mod party;
 pub mod pattern;
 mod pci;
 mod puppet;

@@ -15,7 +15,8 @@
 //! | [`qmp`] | QEMU's own view of a machine |
 //! | [`qtest`] | the devices of a machine without a running processor |
 //! | [`guests`] | machines with an ivshmem device, and servers, for trials |
-//! | [`demo`] | two guests and this process talk |
+//! | [`party`] | two guests and this process on one region of channels |
+//! | [`demo`] | they talk |
 //! | [`fuzz`] | runs of the fuzz targets |
 //! | [`trials`] | test binaries whose trials need virtual machines |
 //! | [`conformance`] | the scenarios on somebody else's hypervisor, as TAP |
@@ -33,6 +34,7 @@ pub mod fuzz;
 pub mod guests;
 pub mod image;
 pub mod kernel;
+pub mod party;
 pub mod paths;
 pub mod probe;
 pub mod progress;

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use xtask::conformance::{self, ConformanceError, Template};
-use xtask::demo::{self, DemoError};
+use xtask::demo;
 use xtask::fuzz;
 use xtask::image;
 use xtask::kernel::{self, Profile};
+use xtask::party::PartyError;
 use xtask::qemu::Guest;
 use xtask::setup::{self, Install};
 use xtask::size::Sizes;
@@ -185,7 +186,7 @@ fn demo(no_install: bool, json: Option<&Path>) -> Result<ExitCode, Failure> {
     let tools = tools(no_install)?;
     println!("{tools}\n");
     demo::run(&tools, json).map_err(|error| match error {
-        DemoError::Interrupted => Failure(INTERRUPTED, error.to_string()),
+        PartyError::Interrupted => Failure(INTERRUPTED, error.to_string()),
         error => failed(error),
     })?;
     Ok(ExitCode::SUCCESS)

@@ -7,10 +7,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use ivshmem::PeerId;
-use ivshmem_scenarios::demo::{Figures, Role, Wait};
+use ivshmem_scenarios::demo::Role;
+use ivshmem_scenarios::party::{Figures, Manner};
 use serde_json::{json, Value};
 
-use super::error::DemoError;
+use crate::party::PartyError;
 use crate::qemu::field;
 use crate::tools::Tools;
 
@@ -22,7 +23,7 @@ pub struct Series {
     /// Who answered.
     pub to: Role,
     /// How both waited.
-    pub wait: Wait,
+    pub wait: Manner,
     /// What came out.
     pub figures: Figures,
     /// Doorbells that the measuring side heard.
@@ -33,13 +34,10 @@ impl Series {
     /// Returns the series that a guest's line tells of.
     pub fn from_line(line: &str) -> Option<Self> {
         let number = |key| field(line, key)?.parse().ok();
-        let wait = field(line, "wait")?;
         Some(Self {
             from: Role::from_name(field(line, "from")?)?,
             to: Role::from_name(field(line, "to")?)?,
-            wait: [Wait::Doorbell, Wait::Polling]
-                .into_iter()
-                .find(|known| known.name() == wait)?,
+            wait: Manner::from_name(field(line, "wait")?)?,
             figures: Figures {
                 count: field(line, "count")?.parse().ok()?,
                 p50_ns: number("p50_ns")?,
@@ -152,13 +150,13 @@ pub struct JsonFile {
 
 impl JsonFile {
     /// Opens the file, so that it is known to be writable.
-    pub fn create(path: &Path) -> Result<Self, DemoError> {
+    pub fn create(path: &Path) -> Result<Self, PartyError> {
         match File::create(path) {
             Ok(file) => Ok(Self {
                 path: path.into(),
                 file,
             }),
-            Err(error) => Err(DemoError::Json {
+            Err(error) => Err(PartyError::Json {
                 path: path.into(),
                 error,
             }),
@@ -166,10 +164,10 @@ impl JsonFile {
     }
 
     /// Writes the report.
-    pub fn write(mut self, report: &Report) -> Result<(), DemoError> {
+    pub fn write(mut self, report: &Report) -> Result<(), PartyError> {
         let text = format!("{:#}\n", report.to_json());
         let result: io::Result<()> = self.file.write_all(text.as_bytes());
-        result.map_err(|error| DemoError::Json {
+        result.map_err(|error| PartyError::Json {
             path: self.path,
             error,
         })
