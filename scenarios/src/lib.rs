@@ -4,7 +4,8 @@
 //! A backend is a [`Machine`]: the test kernel inside QEMU is one. A scenario
 //! that behaves differently on two backends is a finding.
 //!
-//! [`party`] is what members of a region of channels do in guests and on the host alike, [`demo`] how they converse for `cargo xtask demo`.
+//! [`party`] is what members of a region of channels do in guests and on the host alike, [`demo`] how they
+//! converse for `cargo xtask demo`, [`traffic`] what trials have them exchange.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod pattern;
 mod pci;
 mod puppet;
 mod registers;
+pub mod traffic;
 
 pub use failure::{ensure, ensure_eq, Failure};
 use machine::attach;

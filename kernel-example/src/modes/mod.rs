@@ -11,6 +11,7 @@ use ivshmem_scenarios::{Failure, Scenario};
 use crate::{cmdline, exit, machine::KernelMachine, println};
 
 mod bench;
+mod channel;
 mod demo;
 mod doctor;
 mod edu;
@@ -25,9 +26,10 @@ type Entry<F> = (&'static str, F);
 type Run = fn(&mut KernelMachine) -> Result<(), Failure>;
 
 /// The modes, for `mode=`.
-const MODES: [Entry<Run>; 7] = [
+const MODES: [Entry<Run>; 8] = [
     ("lspci", lspci::run),
     ("demo", demo::run),
+    ("channel", channel::run),
     ("doctor", doctor::run),
     ("edu", edu::run),
     ("hotplug", hotplug::run),

@@ -46,7 +46,7 @@ impl Manner {
 }
 
 /// Something to be tried again until it succeeds.
-pub(super) trait Attempt {
+pub(crate) trait Attempt {
     type Done;
 
     /// Tries once more.
@@ -56,9 +56,9 @@ pub(super) trait Attempt {
     fn arm(&mut self) -> Result<Wait, Broken>;
 }
 
-pub(super) struct Sending<'a, 'm, B> {
-    pub(super) sender: &'a mut Sender<'m, B>,
-    pub(super) message: &'a [u8],
+pub(crate) struct Sending<'a, 'm, B> {
+    pub(crate) sender: &'a mut Sender<'m, B>,
+    pub(crate) message: &'a [u8],
 }
 
 impl<B: Doorbell> Attempt for Sending<'_, '_, B> {
@@ -77,9 +77,9 @@ impl<B: Doorbell> Attempt for Sending<'_, '_, B> {
     }
 }
 
-pub(super) struct Receiving<'a, 'm, B> {
-    pub(super) receiver: &'a mut Receiver<'m, B>,
-    pub(super) buffer: &'a mut [u8],
+pub(crate) struct Receiving<'a, 'm, B> {
+    pub(crate) receiver: &'a mut Receiver<'m, B>,
+    pub(crate) buffer: &'a mut [u8],
 }
 
 impl<B: Doorbell> Attempt for Receiving<'_, '_, B> {

@@ -21,7 +21,7 @@ use ivshmem::channel::{
 };
 
 use crate::Failure;
-use attempt::{Attempt, Receiving, Sending};
+pub(crate) use attempt::{Attempt, Receiving, Sending};
 
 /// For how long a member's heartbeat may stand still: ample, since machines of trials share few processors.
 pub const LIMIT_NS: u64 = 2_000_000_000;
