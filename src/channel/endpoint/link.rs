@@ -37,6 +37,13 @@ pub(super) struct Link<'m, D> {
     broken: Option<Broken>,
 }
 
+impl<D> Link<'_, D> {
+    /// Returns the incarnation of the peer.
+    pub(super) const fn incarnation(&self) -> u32 {
+        self.peer.state.incarnation
+    }
+}
+
 impl<'m, D: Doorbell> Link<'m, D> {
     /// Links the member in slot `index`, which is `own`, to `peer`, as they have introduced themselves.
     pub(super) fn new(

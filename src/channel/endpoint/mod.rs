@@ -148,6 +148,12 @@ impl<'m> Member<'m> {
 }
 
 impl<'m, D> Endpoint<'m, D> {
+    /// Returns the incarnation of the peer, which may be a later one than that of the event that led to connecting.
+    #[must_use]
+    pub const fn incarnation(&self) -> u32 {
+        self.sender.link.incarnation()
+    }
+
     /// Returns the half that sends.
     pub fn sender(&mut self) -> &mut Sender<'m, D> {
         &mut self.sender
