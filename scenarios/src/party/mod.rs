@@ -89,6 +89,12 @@ impl<'m, S: Side> Party<'m, S> {
         &self.member
     }
 
+    /// Returns where the member called `name` is, if it is there.
+    pub fn find(&self, name: Name) -> Option<SlotIndex> {
+        let found = self.others.iter().find(|(other, _)| *other == name);
+        found.map(|(_, slot)| *slot)
+    }
+
     /// Returns when the next heartbeat is due, on the side's clock.
     pub const fn beat_ns(&self) -> u64 {
         self.beat_ns
@@ -143,9 +149,8 @@ impl<'m, S: Side> Party<'m, S> {
         let deadline_ns = self.side.now_ns() + PATIENCE_NS;
         loop {
             while self.poll_event()?.is_some() {}
-            let slot = self.others.iter().find(|(other, _)| *other == name);
-            if let Some((_, slot)) = slot {
-                return Ok(self.member.connect(*slot, self.side.bell())?);
+            if let Some(slot) = self.find(name) {
+                return self.connect(slot);
             }
             if self.side.now_ns() > deadline_ns {
                 return Err(Failure::new(format_args!("{name} does not show up")));

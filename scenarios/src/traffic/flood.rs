@@ -17,7 +17,7 @@ use crate::Failure;
 const TRUST_NS: u64 = 20_000_000_000;
 
 /// The stream.
-const SEED: u64 = 0xf100_d5;
+const SEED: u64 = 0xf100_0d5e;
 
 /// What a stream has cost one of its sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn send<'m, S: Side>(
 ) -> Result<Tally, Failure> {
     let mut buffer = [0; LONGEST];
     run(party, messages, |party, number, tally| {
-        let message = compose(SEED, number, 0, &mut buffer);
+        let message = compose(SEED, number, &mut buffer);
         let sender = endpoint.sender();
         until(party, &mut Sending { sender, message }, tally)
     })
@@ -79,7 +79,7 @@ pub fn receive<'m, S: Side>(
         let receiver = endpoint.receiver();
         let buffer = buffer.as_mut_slice();
         let len = until(party, &mut Receiving { receiver, buffer }, tally)?;
-        examine(SEED, number, &buffer[..len]).map(drop)
+        examine(SEED, number, &buffer[..len])
     })
 }
 

@@ -2,6 +2,11 @@
 //! Traffic for trials of channels: messages that can be checked, and members that exchange them.
 
 mod checked;
+mod crowd;
 mod flood;
+mod link;
+mod scribble;
 
+pub use crowd::mingle;
 pub use flood::{receive, send, Tally};
+pub use scribble::Scribbler;

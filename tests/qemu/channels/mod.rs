@@ -2,6 +2,10 @@
 //! Trials of channels between machines, and between machines and this process.
 
 mod flood;
+mod host;
+mod hostile;
+mod membership;
+mod voice;
 
 use std::time::Duration;
 
@@ -15,7 +19,8 @@ use crate::lab::{hear, Lab, Need};
 const VECTORS: u16 = xtask::party::VECTORS;
 
 pub fn trials() -> Vec<Need> {
-    flood::trials()
+    let groups = [flood::trials(), membership::trials(), hostile::trials()];
+    groups.into_iter().flatten().collect()
 }
 
 /// Describes a guest that is a member called `name`, told what to do by `words`.

@@ -18,6 +18,9 @@ use crate::party::{HostSide, PartyError, Stage};
 use crate::tools::Tools;
 use report::{Report, Series};
 
+/// This process as a side.
+type Host<'m> = &'m HostSide<'m>;
+
 const SIZE_BYTES: u64 = 4 << 20;
 /// Round trips in a series of this process; the kernel has the same number for its own.
 const ROUND_TRIPS: usize = 10_000;
@@ -50,7 +53,8 @@ pub fn run(tools: &Tools, json: Option<&Path>) -> Result<(), PartyError> {
 /// The host's conversations: with A at length, with B to say bye.
 fn talk(stage: &Stage, report: &mut Report) -> Result<(), PartyError> {
     let failed = |failure| stage.guests.explain(failure);
-    let mut party = join(stage).map_err(failed)?;
+    let host = stage.host();
+    let mut party = join(stage, &host).map_err(failed)?;
     greet(
         stage,
         &mut party,
@@ -68,18 +72,17 @@ fn talk(stage: &Stage, report: &mut Report) -> Result<(), PartyError> {
     Ok(())
 }
 
-fn join(stage: &Stage) -> Result<Party<'_, HostSide<'_>>, Failure> {
-    let region = Region::open(stage.memory())?;
-    Party::join(region, stage.host(), Role::Host.member())
+fn join<'m>(stage: &'m Stage, host: Host<'m>) -> Result<Party<'m, Host<'m>>, Failure> {
+    Party::join(Region::open(stage.memory())?, host, Role::Host.member())
 }
 
 /// Says `text` to `other`, does something, and says bye.
 fn greet<'m>(
     stage: &'m Stage,
-    party: &mut Party<'m, HostSide<'m>>,
+    party: &mut Party<'m, Host<'m>>,
     other: Role,
     text: &str,
-    then: impl FnOnce(&mut Link<'_, 'm, HostSide<'m>>) -> Result<(), Failure>,
+    then: impl FnOnce(&mut Link<'_, 'm, Host<'m>>) -> Result<(), Failure>,
 ) -> Result<(), PartyError> {
     let failed = |failure| stage.guests.explain(failure);
     let mut link = Link::open(party, Role::Host, other).map_err(failed)?;
@@ -94,7 +97,7 @@ fn greet<'m>(
         .map_err(failed)
 }
 
-fn measure(link: &mut Link<'_, '_, HostSide<'_>>, manner: Manner) -> Result<Series, Failure> {
+fn measure(link: &mut Link<'_, '_, Host<'_>>, manner: Manner) -> Result<Series, Failure> {
     let mut samples = vec![0; ROUND_TRIPS];
     let doorbells = round_trips(link, manner, &mut samples)?;
     let figures = Figures::of(&mut samples).ok_or("no samples")?;

@@ -46,7 +46,7 @@ impl<'p> HostSide<'p> {
     }
 }
 
-impl<'p> Side for HostSide<'p> {
+impl<'p> Side for &HostSide<'p> {
     type Bell = HostBell<'p>;
 
     fn bell(&self) -> HostBell<'p> {

@@ -4,10 +4,15 @@
 //! | what | more words | |
 //! | --- | --- | --- |
 //! | `send`, `receive` | `to=NAME messages=N` | one side of a stream in which every wait goes through the interrupt |
+//! | `crowd` | | exchanges checked messages with everybody until the host says something, then leaves |
+//! | `scribble` | `over=own rounds=N seed=N` | exchanges messages, scribbles over its own rings, and returns, N times |
+//! | `scribble` | `over=all spare=NAME but=NAME seed=N` | scribbles over all but the rings between those two |
 //!
 //! Whoever comes first formats the region, with `slots=N` and rings of 2^`ring=N` bytes.
 
+mod crowd;
 mod flood;
+mod scribble;
 
 use core::str::FromStr;
 
@@ -23,17 +28,17 @@ pub fn run(machine: &mut KernelMachine) -> Result<(), Failure> {
     match cmdline::get("what") {
         Some("send") => flood::send(&guest),
         Some("receive") => flood::receive(&guest),
-        _ => Err(Failure::from("mode=channel wants what=send|receive")),
+        Some("crowd") => crowd::run(&guest),
+        Some("scribble") => scribble::run(&guest),
+        _ => Err(Failure::from(
+            "mode=channel wants what=send|receive|crowd|scribble",
+        )),
     }
 }
 
 /// Joins the region as the command line says.
 fn join<'g>(guest: &'g Guest<'_>) -> Result<Party<'g, &'g Guest<'g>>, Failure> {
-    let format = Format {
-        slots: number("slots")?.unwrap_or(Format::default().slots),
-        ring_log2: number("ring")?,
-    };
-    let region = Region::open_or_format(guest.device.memory(), &format)?;
+    let region = Region::open_or_format(guest.device.memory(), &format()?)?;
     let party = Party::join(region, guest, name("name")?)?;
     println!(
         "@ joined slot={} incarnation={}",
@@ -41,6 +46,14 @@ fn join<'g>(guest: &'g Guest<'_>) -> Result<Party<'g, &'g Guest<'g>>, Failure> {
         party.member().incarnation()
     );
     Ok(party)
+}
+
+/// Returns the format that the command line says.
+fn format() -> Result<Format, Failure> {
+    Ok(Format {
+        slots: number("slots")?.unwrap_or(Format::default().slots),
+        ring_log2: number("ring")?,
+    })
 }
 
 /// Returns the name that a word on the command line gives.
