@@ -5,11 +5,13 @@
 //! that behaves differently on two backends is a finding.
 //!
 //! [`party`] is what members of a region of channels do in guests and on the host alike, [`demo`] how they
-//! converse for `cargo xtask demo`, [`traffic`] what trials have them exchange.
+//! converse for `cargo xtask demo`, [`bench`] how fast they are,
+//! [`traffic`] what trials have them exchange.
 
 #![no_std]
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod demo;
 mod failure;
 mod intx;

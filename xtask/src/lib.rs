@@ -17,6 +17,8 @@
 //! | [`guests`] | machines with an ivshmem device, and servers, for trials |
 //! | [`party`] | two guests and this process on one region of channels |
 //! | [`demo`] | they talk |
+//! | [`bench`] | they measure |
+//! | [`figures`] | how figures are shown and written down |
 //! | [`fuzz`] | runs of the fuzz targets |
 //! | [`trials`] | test binaries whose trials need virtual machines |
 //! | [`conformance`] | the scenarios on somebody else's hypervisor, as TAP |
@@ -26,10 +28,12 @@
 #![deny(unsafe_code)]
 
 pub mod accelerator;
+pub mod bench;
 pub mod command_line;
 pub mod conformance;
 pub mod demo;
 pub mod environment;
+pub mod figures;
 pub mod fuzz;
 pub mod guests;
 pub mod image;

@@ -93,3 +93,18 @@ impl<B: Doorbell> Attempt for Receiving<'_, '_, B> {
         self.receiver.arm()
     }
 }
+
+/// A look at something that whoever rings has changed.
+pub(crate) struct Looking<L>(pub(crate) L);
+
+impl<T, L: FnMut() -> Option<T>> Attempt for Looking<L> {
+    type Done = T;
+
+    fn again(&mut self) -> Result<Option<T>, Failure> {
+        Ok(self.0())
+    }
+
+    fn arm(&mut self) -> Result<Wait, Broken> {
+        Ok(Wait::UntilRung)
+    }
+}

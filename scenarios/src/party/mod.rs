@@ -21,7 +21,7 @@ use ivshmem::channel::{
 };
 
 use crate::Failure;
-pub(crate) use attempt::{Attempt, Receiving, Sending};
+pub(crate) use attempt::{Attempt, Looking, Receiving, Sending};
 
 /// For how long a member's heartbeat may stand still: ample, since machines of trials share few processors.
 pub const LIMIT_NS: u64 = 2_000_000_000;
@@ -198,6 +198,19 @@ impl<'m, S: Side> Party<'m, S> {
         manner: Manner,
     ) -> Result<usize, Failure> {
         self.until(manner, &mut Receiving { receiver, buffer })
+    }
+
+    /// Looks until there is something, in between asleep until a doorbell rings if that is the manner.
+    ///
+    /// # Errors
+    ///
+    /// - There is nothing in time.
+    pub fn look_until<T>(
+        &mut self,
+        manner: Manner,
+        look: impl FnMut() -> Option<T>,
+    ) -> Result<T, Failure> {
+        self.until(manner, &mut Looking(look))
     }
 
     /// Tries until something succeeds.

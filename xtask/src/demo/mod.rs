@@ -13,6 +13,7 @@ use ivshmem_scenarios::demo::{ask, bye, round_trips, Link, Role};
 use ivshmem_scenarios::party::{Figures, Manner, Party};
 use ivshmem_scenarios::Failure;
 
+use crate::figures::JsonFile;
 use crate::kernel::{self, Profile};
 use crate::party::{HostSide, PartyError, Stage};
 use crate::tools::Tools;
@@ -32,7 +33,7 @@ const ROUND_TRIPS: usize = 10_000;
 /// What did not work; with the serial log of the guest if it was one. Nothing that the demo started is left.
 pub fn run(tools: &Tools, json: Option<&Path>) -> Result<(), PartyError> {
     // Known to be writable before a minute is spent.
-    let json = json.map(report::JsonFile::create).transpose()?;
+    let json = json.map(JsonFile::create).transpose()?;
     let kernel = kernel::build(tools, Profile::Release)?;
     let stage = Stage::set(tools, &kernel, "demo", SIZE_BYTES)?;
     let mut report = Report::new(tools, stage.ids, stage.peer.borrow().id());
@@ -45,7 +46,7 @@ pub fn run(tools: &Tools, json: Option<&Path>) -> Result<(), PartyError> {
     stage.close()?;
     println!("\n{report}");
     if let Some(json) = json {
-        json.write(&report)?;
+        json.write(&report.to_json())?;
     }
     Ok(())
 }
