@@ -24,5 +24,8 @@ impl Error for OpenError {}
 impl Error for ProbeError {}
 impl Error for RecvError {}
 impl Error for SendError {}
+// `embedded-io` 0.7 wants it without `std` as well.
+#[cfg(not(feature = "embedded-io-07"))]
+impl Error for crate::channel::StreamError {}
 impl Error for VectorError {}
 impl<E: Debug + Display> Error for AttachError<E> {}

@@ -42,8 +42,7 @@
 //!   tested on a model of the device, in process and lent to QEMU. `ivshmem-flat` (QEMU 10.0) is tested on the model alone.
 //! - PCI by port 0xcf8 or ECAM, behind any bridges, with BARs from firmware or from [`pci::assign()`].
 //! - The driver neither allocates interrupt vectors nor registers handlers: kernels differ too much.
-//! - What the bytes of the memory mean is up to the peers; [`channel`] is a way to agree on it, without forms for `async`
-//!   and for byte streams yet.
+//! - What the bytes of the memory mean is up to the peers; [`channel`] is a way to agree on it.
 //! - Run on x86-64 only; nothing but `pci::PortCam` and the choice of a copy routine is specific to it.
 //!
 //! # Layers
@@ -67,8 +66,10 @@
 //!
 //! None is on by default.
 //!
+//! - `embedded-io-06` and `embedded-io-07`: byte streams of channels as readers and writers of `embedded-io` and
+//!   `embedded-io-async` 0.6 and 0.7; for the latter Rust 1.81 is needed.
 //! - `log`: a line through the `log` facade when a device is attached.
-//! - `std`: `std::error::Error` for this crate's errors, for programs on a host.
+//! - `std`: `std::error::Error` for this crate's errors, and `std::io` for byte streams of channels, for programs on a host.
 //! - `zerocopy`: typed fields of the shared memory, [`SharedMemory`]'s `read_value` and `write_value`.
 
 #![no_std]

@@ -2,9 +2,13 @@
 //! Being a member: [`Member`].
 
 use core::fmt;
+use core::future::poll_fn;
+use core::task::Poll;
 
+use super::endpoint::Wait;
 use super::name::Identity;
 use super::region::{Region, Table};
+use super::signal::Signal;
 use super::slot::{Phase, State};
 use super::watch::{Event, SlotIndex, Watch, MAX_SLOTS};
 use super::words::Words;
@@ -52,6 +56,37 @@ impl Member<'_> {
     /// - [`Evicted`]: others have taken this member for dead, or the region was formatted anew. Join again.
     pub fn poll_event(&mut self, now: u64) -> Result<Option<Event>, Evicted> {
         self.seat.poll_event(&self.region.table(), now)
+    }
+
+    /// Waits for what happens to another member, and shows meanwhile that this one lives.
+    ///
+    /// It does so whenever it is polled: have a [ticking](Signal::ticking) signal of its own notified several times within
+    /// the limit. Futures that wait for the peer of an event do not see it by themselves: notify theirs then.
+    ///
+    /// # Cancellation
+    ///
+    /// No event is lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`Member::poll_event`].
+    pub async fn next_event(
+        &mut self,
+        signal: &Signal,
+        mut now: impl FnMut() -> u64,
+    ) -> Result<Event, Evicted> {
+        poll_fn(|context| {
+            signal.register(context.waker());
+            match self.poll_event(now()) {
+                Ok(Some(event)) => Poll::Ready(Ok(event)),
+                Ok(None) => {
+                    signal.sleep(context, Wait::Briefly);
+                    Poll::Pending
+                }
+                Err(evicted) => Poll::Ready(Err(evicted)),
+            }
+        })
+        .await
     }
 
     /// Leaves; the others see it at once.

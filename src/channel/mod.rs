@@ -9,6 +9,8 @@
 //! | [`Region`] | shared memory divided into slots for members and rings between them |
 //! | [`Member`] | one's own slot: shows that one lives, and tells who else comes, leaves, dies or restarts |
 //! | [`Endpoint`] | a connection to one other member, a [`Sender`] and a [`Receiver`] |
+//! | [`ByteStream`] | such a connection as a stream of bytes, of a [`ByteReader`] and a [`ByteWriter`] |
+//! | [`Signal`] | where a task sleeps until a doorbell rings |
 //!
 //! ```
 //! use core::task::Poll;
@@ -57,6 +59,39 @@
 //! # Ok::<(), Failure>(())
 //! ```
 //!
+//! # Waiting
+//!
+//! What begins with `try_` or `poll_` returns at once. Who has to wait for a peer has a choice of forms:
+//!
+//! | who waits | how |
+//! | --- | --- |
+//! | a task of an executor, any of them | [`Receiver::recv`], [`Sender::send`] and others, at a [`Signal`] |
+//! | a kernel that halts, a thread that sleeps | [`Receiver::recv_with`], [`Sender::send_with`], as an [`Idle`] says |
+//! | a loop of one's own | [`Receiver::arm`], [`Sender::arm`], sleep for as long as [`Wait`] says, try again |
+//!
+//! ```
+//! use ivshmem::channel::{Doorbell, Endpoint, Signal};
+//!
+//! static RUNG: Signal = Signal::new();
+//!
+//! /// The handler of the device's interrupts.
+//! fn on_interrupt() {
+//!     RUNG.notify();
+//! }
+//!
+//! /// A task that sends each message back, until the peer goes.
+//! async fn echo<D: Doorbell>(endpoint: Endpoint<'_, D>) {
+//!     let (mut sender, mut receiver) = endpoint.split();
+//!     let mut buffer = [0; 4096];
+//!     while let Ok(len) = receiver.recv(&RUNG, &mut buffer).await {
+//!         if sender.send(&RUNG, &buffer[..len]).await.is_err() {
+//!             break;
+//!         }
+//!     }
+//! }
+//! # let _ = (on_interrupt, echo::<ivshmem::channel::NoDoorbell>);
+//! ```
+//!
 //! # What peers cannot do to each other
 //!
 //! Anybody who has the memory can write anything into it. Every value is read once, checked, and the copy is used: a bad one
@@ -77,6 +112,7 @@ mod notify;
 mod open_error;
 mod region;
 mod ring;
+mod signal;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -85,8 +121,8 @@ mod words;
 
 pub use doorbell::{Doorbell, NoDoorbell};
 pub use endpoint::{
-    Broken, ConnectError, Endpoint, Frame, Grant, Progress, Receiver, RecvError, SendError, Sender,
-    Wait,
+    Broken, ByteReader, ByteStream, ByteWriter, ConnectError, Endpoint, Frame, Grant, Idle,
+    Progress, Receiver, RecvError, SendError, Sender, Spin, StreamError, Wait,
 };
 pub use join::{Introduction, JoinError, Joining};
 pub use layout::SLOTS;
@@ -94,4 +130,5 @@ pub use member::{Evicted, Member};
 pub use name::Name;
 pub use open_error::OpenError;
 pub use region::{Format, Region};
+pub use signal::Signal;
 pub use watch::{Event, EventKind, SlotIndex};

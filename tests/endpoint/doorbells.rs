@@ -8,24 +8,14 @@ use std::time::{Duration, Instant};
 use ivshmem::channel::{Endpoint, Receiver, SendError, Sender, Wait};
 use ivshmem::{Ivshmem, MmioRegion};
 
-use super::support::{format, join_as, map, Bells, Numbers, DEADLINE};
-
-/// For how long one sleeps whose ring may not come.
-const NAP: Duration = Duration::from_millis(1);
+use super::support::{connected_by, wait, Bells, Numbers, DEADLINE};
 
 /// Connects device 0 and device 1 by rings of 64 KiB, and runs something with both ends.
 fn connected<R>(
     vectors: [u16; 2],
     run: impl FnOnce(Endpoint<'_, &Bells>, Endpoint<'_, &Bells>, &Bells) -> R,
 ) -> R {
-    let mapping = map(1 << 18);
-    let bells = Bells::default();
-    let region = format(mapping.memory(), 2, 16);
-    let mut one = join_as(region, "one", Some(0), vectors[0], 0);
-    let mut other = join_as(region, "other", Some(1), vectors[1], 0);
-    let here = one.connect(other.slot(), &bells).unwrap();
-    let there = other.connect(one.slot(), &bells).unwrap();
-    run(here, there, &bells)
+    connected_by(16, vectors, run)
 }
 
 /// Sends, and sleeps on `device` while there is no room.
@@ -43,15 +33,6 @@ fn send(sender: &mut Sender<'_, &Bells>, bells: &Bells, device: u16, message: &[
 fn receive(receiver: &mut Receiver<'_, &Bells>, bells: &Bells, device: u16, buffer: &mut [u8]) {
     while receiver.try_recv(buffer).unwrap().is_none() {
         wait(receiver.arm().unwrap(), bells, device);
-    }
-}
-
-fn wait(wait: Wait, bells: &Bells, device: u16) {
-    match wait {
-        Wait::Ready => {}
-        Wait::UntilRung => assert!(bells.sleep(device, DEADLINE), "a wake-up was lost"),
-        // May end without a ring.
-        Wait::Briefly => drop(bells.sleep(device, NAP)),
     }
 }
 

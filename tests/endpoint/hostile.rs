@@ -10,15 +10,15 @@ use ivshmem::SharedMemory;
 
 use super::support::{fill, format, join, map, Numbers, DEADLINE};
 
-const SLOTS: usize = 3;
-const RING_LOG2: u32 = 10;
+pub const SLOTS: usize = 3;
+pub const RING_LOG2: u32 = 10;
 /// Where the rings are, by docs/layout.md: a control block of 0x180 bytes and the data, one behind the other, behind header and
 /// slots of 0x80 bytes each.
 const RING_LEN: usize = 0x180 + (1 << RING_LOG2);
 const RINGS_AT: usize = 0x80 * (1 + SLOTS);
 
 /// Returns the ring from one slot to another.
-fn ring(memory: SharedMemory<'_>, from: usize, to: usize) -> SharedMemory<'_> {
+pub fn ring(memory: SharedMemory<'_>, from: usize, to: usize) -> SharedMemory<'_> {
     let index = from * (SLOTS - 1) + to - usize::from(to > from);
     memory
         .region(RINGS_AT + index * RING_LEN, RING_LEN)
@@ -26,7 +26,7 @@ fn ring(memory: SharedMemory<'_>, from: usize, to: usize) -> SharedMemory<'_> {
 }
 
 /// Writes words that are random, or nearly what the protocol has there.
-fn scribble(ring: &SharedMemory<'_>, numbers: &mut Numbers) {
+pub fn scribble(ring: &SharedMemory<'_>, numbers: &mut Numbers) {
     let offset = (numbers.next() as usize % RING_LEN) & !7;
     let word = ring.atomic_u64(offset).unwrap();
     let value = match numbers.next() % 4 {

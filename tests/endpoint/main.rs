@@ -4,7 +4,10 @@
 mod doorbells;
 mod fragments;
 mod hostile;
+mod idle;
 mod in_place;
 mod lives;
 mod messages;
+mod streams;
 mod support;
+mod tasks;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A memory, members on it, and bells that threads sleep on.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ivshmem::channel::{
-    Doorbell, Endpoint, Format, Introduction, Member, Name, NoDoorbell, Region,
+    Doorbell, Endpoint, Format, Introduction, Member, Name, NoDoorbell, Region, Wait,
 };
 use ivshmem::{PeerId, SharedMemory, VectorIndex};
 use ivshmem_host::mapping::Mapping;
@@ -17,6 +18,9 @@ use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
 pub const LIMIT: u64 = 10;
 /// After which time a test that waits has failed.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// For how long one sleeps whose ring may not come.
+const NAP: Duration = Duration::from_millis(1);
 
 /// Maps new memory.
 pub fn map(len: u64) -> Mapping {
@@ -69,6 +73,22 @@ pub fn connect<'m>(
     let there = one.connect(other.slot(), NoDoorbell).unwrap();
     let back = other.connect(one.slot(), NoDoorbell).unwrap();
     (there, back)
+}
+
+/// Connects device 0 and device 1 by rings of a size, and runs something with both ends.
+pub fn connected_by<R>(
+    ring_log2: u32,
+    vectors: [u16; 2],
+    run: impl FnOnce(Endpoint<'_, &Bells>, Endpoint<'_, &Bells>, &Bells) -> R,
+) -> R {
+    let mapping = map(1 << 18);
+    let bells = Bells::default();
+    let region = format(mapping.memory(), 2, ring_log2);
+    let mut one = join_as(region, "one", Some(0), vectors[0], 0);
+    let mut other = join_as(region, "other", Some(1), vectors[1], 0);
+    let here = one.connect(other.slot(), &bells).unwrap();
+    let there = other.connect(one.slot(), &bells).unwrap();
+    run(here, there, &bells)
 }
 
 /// Numbers that look random and are the same each time.
@@ -145,5 +165,23 @@ impl Doorbell for Bells {
         bell.vectors.fetch_or(1 << vector.0, Ordering::Relaxed);
         *bell.pending.lock().unwrap() = true;
         bell.change.notify_one();
+    }
+}
+
+/// Sleeps on the bell of `device` as long as told.
+pub fn wait(wait: Wait, bells: &Bells, device: u16) {
+    match wait {
+        Wait::Ready => {}
+        Wait::UntilRung => assert!(bells.sleep(device, DEADLINE), "a wake-up was lost"),
+        // May end without a ring.
+        Wait::Briefly => drop(bells.sleep(device, NAP)),
+    }
+}
+
+/// Does so again and again.
+pub fn sleeper(bells: &Bells, device: u16) -> impl FnMut(Wait) -> ControlFlow<()> + '_ {
+    move |how| {
+        wait(how, bells, device);
+        ControlFlow::Continue(())
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! # Waiting
 //!
-//! Nothing here waits. Whoever has found no message, or no room, *arms* and then does as it is told:
+//! What may have to wait is an [`Operation`](operation::Operation): it can be tried, and it can *arm*, which is to ask to
+//! be rung. Whoever has found no message, or no room, arms and then does as it is told:
 //!
 //! ```text
 //! loop {
@@ -18,8 +19,9 @@
 //! }
 //! ```
 //!
-//! An executor does the same: it registers its waker with the interrupt, arms, and looks again. Whoever does not arm for
-//! a while counts as polling: the peer then neither rings nor pays for looking whether it should.
+//! That is all that the forms for executors ([`futures`]) and for others ([`blocking`]) do. Whoever does not arm for
+//! a while counts as polling: the peer then neither rings nor pays for looking whether it should. So one who spins before it
+//! sleeps arms after that.
 //!
 //! # When it ends
 //!
@@ -27,20 +29,29 @@
 //! [`Member::poll_event`](super::Member::poll_event), since only they know of time; until another takes its slot, a
 //! connection to it is just silent.
 
+mod blocking;
 mod error;
 mod frame;
+mod futures;
 mod grant;
+mod idle;
 mod link;
 mod message;
+mod operation;
 mod receiver;
 mod sender;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Broken, ConnectError, RecvError, SendError};
 pub use frame::Frame;
 pub use grant::Grant;
+pub use idle::{Idle, Spin};
 pub use message::Progress;
 pub use receiver::Receiver;
 pub use sender::Sender;
+pub use stream::{ByteReader, ByteStream, ByteWriter, StreamError};
 
 use super::doorbell::Doorbell;
 use super::member::Member;

@@ -71,12 +71,18 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// - [`Broken`]: the connection has come to its end. What was sent before the peer left is received first.
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Frame<'_, 'm, D>>, Broken> {
-        let Some(peeked) = self.next()? else {
-            return Ok(None);
-        };
+        match self.next()? {
+            Some(peeked) => self.frame(peeked).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the frame that was just found, in place.
+    #[inline]
+    pub(super) fn frame(&mut self, peeked: Peeked) -> Result<Frame<'_, 'm, D>, Broken> {
         let payload = self.consumer.words().region(peeked.payload, peeked.len);
         match payload {
-            Ok(memory) => Ok(Some(Frame::new(self, peeked, memory))),
+            Ok(memory) => Ok(Frame::new(self, peeked, memory)),
             Err(_) => Err(self.link.fail(RingError::Corrupt)),
         }
     }
@@ -187,8 +193,19 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
             len: peeked.len,
             available,
         })?;
-        Words::read(self.consumer.words(), peeked.payload, target);
-        Ok(self.verify()?)
+        Ok(self.copy_part(peeked, 0, target)?)
+    }
+
+    /// Copies the payload from byte `from` on to `target`, which is at most as long as what is there.
+    #[inline]
+    pub(super) fn copy_part(
+        &mut self,
+        peeked: &Peeked,
+        from: usize,
+        target: &mut [u8],
+    ) -> Result<(), Broken> {
+        Words::read(self.consumer.words(), peeked.payload + from, target);
+        self.verify()
     }
 
     /// Checks that what was read is of this connection.

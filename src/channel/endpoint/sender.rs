@@ -148,7 +148,7 @@ impl<'m, D: Doorbell> Sender<'m, D> {
 
     /// Finds room for a message of its own.
     #[inline]
-    fn begin(&mut self, len: usize) -> Result<Granted, SendError> {
+    pub(super) fn begin(&mut self, len: usize) -> Result<Granted, SendError> {
         if self.is_inside {
             self.end_short()?;
         }
