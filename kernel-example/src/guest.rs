@@ -9,6 +9,7 @@ use ivshmem_scenarios::{device, party::Side, Failure, Machine};
 use crate::{
     arch::{cpu, time},
     devices::Device,
+    interrupts,
     machine::KernelMachine,
     println,
 };
@@ -40,6 +41,15 @@ impl<'k> Guest<'k> {
             id: device.position().ok(),
             device,
         })
+    }
+
+    /// Has `handler` called at each doorbell, with interrupts off; see [`interrupts::set_handler`].
+    pub fn on_doorbell(&self, handler: fn(u8)) {
+        for vector in 0..VECTORS {
+            if let Some(slot) = self.machine.slot(VectorIndex(vector)) {
+                interrupts::set_handler(slot, handler);
+            }
+        }
     }
 
     /// Returns the ID of the device.

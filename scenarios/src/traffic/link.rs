@@ -127,6 +127,6 @@ impl<B> fmt::Display for Link<'_, B> {
 }
 
 /// Returns the seed of the stream of somebody's messages.
-const fn seed((slot, incarnation): Seat) -> u64 {
+pub const fn seed((slot, incarnation): Seat) -> u64 {
     (incarnation as u64) << 16 | slot.0 as u64
 }

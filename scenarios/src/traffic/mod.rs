@@ -7,6 +7,8 @@ mod flood;
 mod link;
 mod scribble;
 
+pub use checked::{compose, examine, LONGEST};
 pub use crowd::mingle;
 pub use flood::{receive, send, Tally};
+pub use link::{seed, Seat};
 pub use scribble::Scribbler;

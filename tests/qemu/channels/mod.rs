@@ -5,6 +5,7 @@ mod flood;
 mod host;
 mod hostile;
 mod membership;
+mod tasks;
 mod voice;
 
 use std::time::Duration;
@@ -19,7 +20,12 @@ use crate::lab::{hear, Lab, Need};
 const VECTORS: u16 = xtask::party::VECTORS;
 
 pub fn trials() -> Vec<Need> {
-    let groups = [flood::trials(), membership::trials(), hostile::trials()];
+    let groups = [
+        flood::trials(),
+        membership::trials(),
+        hostile::trials(),
+        tasks::trials(),
+    ];
     groups.into_iter().flatten().collect()
 }
 

@@ -3,7 +3,7 @@
 
 use ivshmem_scenarios::{traffic, Failure};
 
-use super::{join, name, number};
+use super::{join, messages, name};
 use crate::{guest::Guest, println};
 
 /// Sends as many messages as the command line says.
@@ -25,8 +25,4 @@ pub fn receive(guest: &Guest<'_>) -> Result<(), Failure> {
     println!("@ received {tally}");
     party.leave();
     Ok(())
-}
-
-fn messages() -> Result<u64, Failure> {
-    number("messages")?.ok_or_else(|| Failure::from("mode=channel wants messages=NUMBER"))
 }

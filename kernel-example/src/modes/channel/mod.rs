@@ -4,6 +4,7 @@
 //! | what | more words | |
 //! | --- | --- | --- |
 //! | `send`, `receive` | `to=NAME messages=N` | one side of a stream in which every wait goes through the interrupt |
+//! | `tasks` | `to=NAME messages=N` | exchanges checked messages with one of a crowd, as tasks of an executor |
 //! | `crowd` | | exchanges checked messages with everybody until the host says something, then leaves |
 //! | `scribble` | `over=own rounds=N seed=N` | exchanges messages, scribbles over its own rings, and returns, N times |
 //! | `scribble` | `over=all spare=NAME but=NAME seed=N` | scribbles over all but the rings between those two |
@@ -13,6 +14,7 @@
 mod crowd;
 mod flood;
 mod scribble;
+mod tasks;
 
 use core::str::FromStr;
 
@@ -30,8 +32,9 @@ pub fn run(machine: &mut KernelMachine) -> Result<(), Failure> {
         Some("receive") => flood::receive(&guest),
         Some("crowd") => crowd::run(&guest),
         Some("scribble") => scribble::run(&guest),
+        Some("tasks") => tasks::run(&guest),
         _ => Err(Failure::from(
-            "mode=channel wants what=send|receive|crowd|scribble",
+            "mode=channel wants what=send|receive|crowd|scribble|tasks",
         )),
     }
 }
@@ -61,6 +64,11 @@ fn name(key: &str) -> Result<Name, Failure> {
     let name = cmdline::get(key);
     name.map(Name::new)
         .ok_or_else(|| Failure::new(format_args!("mode=channel wants {key}=NAME")))
+}
+
+/// Returns how many messages the command line wants.
+fn messages() -> Result<u64, Failure> {
+    number("messages")?.ok_or_else(|| Failure::from("mode=channel wants messages=NUMBER"))
 }
 
 /// Returns the number that a word on the command line gives, if it is there.
