@@ -4,24 +4,24 @@
 //! A [`Party`] is a member and the [`Side`] it runs on. It meets others by their names, and sends and receives in one of two
 //! [`Manner`]s. The demo, the benchmarks and the trials of channels are made of it.
 
-mod attempt;
 mod figures;
+mod manner;
 mod side;
 
-pub use attempt::Manner;
 pub use figures::Figures;
+pub use manner::Manner;
 pub use side::Side;
 
 use core::task::Poll;
 
 use arrayvec::ArrayVec;
 use ivshmem::channel::{
-    Endpoint, Event, EventKind, Evicted, Introduction, Member, Name, Receiver, Region, Sender,
-    SlotIndex, Wait,
+    Endpoint, Event, EventKind, Evicted, Idle, Introduction, Member, Name, Receiver, RecvError,
+    Region, SendError, Sender, SlotIndex, Wait,
 };
 
 use crate::Failure;
-pub(crate) use attempt::{Attempt, Looking, Receiving, Sending};
+use manner::Waiting;
 
 /// For how long a member's heartbeat may stand still: ample, since machines of trials share few processors.
 pub const LIMIT_NS: u64 = 2_000_000_000;
@@ -29,7 +29,7 @@ pub const LIMIT_NS: u64 = 2_000_000_000;
 /// The time between two heartbeats, much less than the limit.
 const BEAT_NS: u64 = LIMIT_NS / 20;
 
-/// How long another member may take for anything. The host boots machines and builds things meanwhile.
+/// How long another member may take to come. The host boots machines and builds things meanwhile.
 const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// How long one sleeps that is told to sleep briefly.
@@ -182,7 +182,16 @@ impl<'m, S: Side> Party<'m, S> {
         message: &[u8],
         manner: Manner,
     ) -> Result<(), Failure> {
-        self.until(manner, &mut Sending { sender, message })
+        // Mostly there is nothing to wait for, nor to be cut into fragments.
+        match sender.try_send(message) {
+            Err(SendError::Full | SendError::TooLong { .. }) => {}
+            sent => return Ok(sent?),
+        }
+        let mut waiting = Waiting::new(self, manner);
+        match sender.send_with(message, &mut waiting) {
+            Err(SendError::Full) => Err(waiting.failure()),
+            sent => Ok(sent?),
+        }
     }
 
     /// Receives a message into the start of `buffer`, when there is one, and returns its length.
@@ -197,7 +206,14 @@ impl<'m, S: Side> Party<'m, S> {
         buffer: &mut [u8],
         manner: Manner,
     ) -> Result<usize, Failure> {
-        self.until(manner, &mut Receiving { receiver, buffer })
+        match receiver.try_recv(buffer) {
+            Ok(None) | Err(RecvError::Fragmented) => {}
+            Ok(Some(len)) => return Ok(len),
+            Err(error) => return Err(error.into()),
+        }
+        let mut waiting = Waiting::new(self, manner);
+        let received = receiver.recv_with(buffer, &mut waiting)?;
+        received.ok_or_else(|| waiting.failure())
     }
 
     /// Looks until there is something, in between asleep until a doorbell rings if that is the manner.
@@ -208,30 +224,17 @@ impl<'m, S: Side> Party<'m, S> {
     pub fn look_until<T>(
         &mut self,
         manner: Manner,
-        look: impl FnMut() -> Option<T>,
+        mut look: impl FnMut() -> Option<T>,
     ) -> Result<T, Failure> {
-        self.until(manner, &mut Looking(look))
-    }
-
-    /// Tries until something succeeds.
-    fn until<A: Attempt>(&mut self, manner: Manner, attempt: &mut A) -> Result<A::Done, Failure> {
-        let mut deadline_ns = None;
+        let mut waiting = Waiting::new(self, manner);
         loop {
-            // From here on a doorbell ends the sleep below, however early it comes.
-            let heard = self.side.doorbells();
-            for _ in 0..manner.looks() {
-                if let Some(done) = attempt.again()? {
-                    return Ok(done);
-                }
-                core::hint::spin_loop();
+            if let Some(found) = look() {
+                return Ok(found);
             }
-            self.keep()?;
-            let now_ns = self.side.now_ns();
-            if now_ns > *deadline_ns.get_or_insert(now_ns + PATIENCE_NS) {
-                return Err(Failure::from("the other side is silent"));
-            }
-            if manner == Manner::Doorbell {
-                self.rest(attempt.arm()?, heard)?;
+            core::hint::spin_loop();
+            let mut idle = &mut waiting;
+            if !idle.spins(1) && idle.sleep(Wait::UntilRung).is_break() {
+                return Err(waiting.failure());
             }
         }
     }

@@ -5,11 +5,12 @@
 //! wake-up ends the stream, and is then found and told.
 
 use core::fmt;
+use core::ops::ControlFlow;
 
-use ivshmem::channel::{Endpoint, Wait};
+use ivshmem::channel::{Endpoint, Idle, SendError, Wait};
 
 use super::checked::{compose, examine, LONGEST};
-use crate::party::{Attempt, Party, Receiving, Sending, Side};
+use crate::party::{Party, Side};
 use crate::Failure;
 
 /// How long a sleeper trusts that it will be rung. By then, whoever should have rung would have done so on any
@@ -57,11 +58,18 @@ pub fn send<'m, S: Side>(
     messages: u64,
 ) -> Result<Tally, Failure> {
     let mut buffer = [0; LONGEST];
-    run(party, messages, |party, number, tally| {
+    let mut sleeper = Sleeper::new(party);
+    for number in 0..messages {
         let message = compose(SEED, number, &mut buffer);
         let sender = endpoint.sender();
-        until(party, &mut Sending { sender, message }, tally)
-    })
+        match sender.send_with(message, &mut sleeper) {
+            Err(SendError::Full) => {
+                return Err(sleeper.failure(sender.try_send(message).is_ok()));
+            }
+            sent => sent?,
+        }
+    }
+    Ok(sleeper.tally(messages))
 }
 
 /// Receives and checks `messages` messages.
@@ -75,75 +83,102 @@ pub fn receive<'m, S: Side>(
     messages: u64,
 ) -> Result<Tally, Failure> {
     let mut buffer = [0; LONGEST];
-    run(party, messages, |party, number, tally| {
-        let receiver = endpoint.receiver();
-        let buffer = buffer.as_mut_slice();
-        let len = until(party, &mut Receiving { receiver, buffer }, tally)?;
-        examine(SEED, number, &buffer[..len])
-    })
-}
-
-/// Does something for each message, and returns what that has cost.
-fn run<'m, S: Side>(
-    party: &mut Party<'m, S>,
-    messages: u64,
-    mut step: impl FnMut(&mut Party<'m, S>, u64, &mut Tally) -> Result<(), Failure>,
-) -> Result<Tally, Failure> {
-    let (start_ns, heard) = (party.side.now_ns(), party.side.doorbells());
-    let mut tally = Tally::default();
+    let mut sleeper = Sleeper::new(party);
     for number in 0..messages {
-        step(party, number, &mut tally)?;
-        tally.messages += 1;
+        let receiver = endpoint.receiver();
+        match receiver.recv_with(&mut buffer, &mut sleeper)? {
+            Some(len) => examine(SEED, number, &buffer[..len])?,
+            None => return Err(sleeper.failure(receiver.try_recv(&mut buffer)?.is_some())),
+        }
     }
-    tally.doorbells = party.side.doorbells() - heard;
-    tally.ns = party.side.now_ns() - start_ns;
-    Ok(tally)
+    Ok(sleeper.tally(messages))
 }
 
-/// Tries until something succeeds, asleep in between.
-fn until<S: Side, A: Attempt>(
-    party: &mut Party<'_, S>,
-    attempt: &mut A,
-    tally: &mut Tally,
-) -> Result<A::Done, Failure> {
-    loop {
+/// One who sleeps whenever it has to wait.
+struct Sleeper<'p, 'm, S> {
+    party: &'p mut Party<'m, S>,
+    tally: Tally,
+    start_ns: u64,
+    heard_at_start: u64,
+    /// Doorbells heard before the last look.
+    heard: u64,
+    failure: Option<Failure>,
+}
+
+impl<'p, 'm, S: Side> Sleeper<'p, 'm, S> {
+    fn new(party: &'p mut Party<'m, S>) -> Self {
         let heard = party.side.doorbells();
-        if let Some(done) = attempt.again()? {
-            return Ok(done);
+        Self {
+            tally: Tally::default(),
+            start_ns: party.side.now_ns(),
+            heard_at_start: heard,
+            heard,
+            failure: None,
+            party,
         }
-        match attempt.arm()? {
-            Wait::Ready => tally.spared += 1,
+    }
+
+    /// Returns what `messages` messages have cost.
+    fn tally(self, messages: u64) -> Tally {
+        Tally {
+            messages,
+            doorbells: self.party.side.doorbells() - self.heard_at_start,
+            ns: self.party.side.now_ns() - self.start_ns,
+            ..self.tally
+        }
+    }
+
+    /// Returns why a sleep has ended that nobody has ended. `was_due` says whether there was something to wake up for.
+    fn failure(self, was_due: bool) -> Failure {
+        self.failure.unwrap_or_else(|| {
+            Failure::from(if was_due {
+                "a wake-up was lost: nobody rang for what is there"
+            } else {
+                "the other side is silent"
+            })
+        })
+    }
+
+    /// Sleeps as told.
+    fn rest(&mut self, wait: Wait) -> Result<ControlFlow<()>, Failure> {
+        match wait {
+            Wait::Ready => self.tally.spared += 1,
             Wait::UntilRung => {
-                tally.sleeps += 1;
-                sleep_until_rung(party, attempt, heard)?;
+                self.tally.sleeps += 1;
+                return self.sleep_until_rung();
             }
             Wait::Briefly => {
-                tally.naps += 1;
-                party.rest(Wait::Briefly, heard)?;
+                self.tally.naps += 1;
+                self.party.rest(wait, self.heard)?;
             }
         }
-        party.keep()?;
+        self.party.keep()?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Sleeps until a doorbell has come since the last look; breaks if none comes.
+    fn sleep_until_rung(&mut self) -> Result<ControlFlow<()>, Failure> {
+        let start_ns = self.party.side.now_ns();
+        loop {
+            self.party.side.sleep(self.heard, self.party.beat_ns())?;
+            if self.party.side.doorbells() != self.heard {
+                return Ok(ControlFlow::Continue(()));
+            }
+            self.party.keep()?;
+            if self.party.side.now_ns() - start_ns > TRUST_NS {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
     }
 }
 
-/// Sleeps until more doorbells than `heard` have come.
-fn sleep_until_rung<S: Side, A: Attempt>(
-    party: &mut Party<'_, S>,
-    attempt: &mut A,
-    heard: u64,
-) -> Result<(), Failure> {
-    let start_ns = party.side.now_ns();
-    loop {
-        party.side.sleep(heard, party.beat_ns())?;
-        if party.side.doorbells() != heard {
-            return Ok(());
-        }
-        party.keep()?;
-        if party.side.now_ns() - start_ns > TRUST_NS {
-            return Err(match attempt.again()? {
-                Some(_) => Failure::from("a wake-up was lost: nobody rang for what is there"),
-                None => Failure::from("the other side is silent"),
-            });
-        }
+impl<S: Side> Idle for &mut Sleeper<'_, '_, S> {
+    fn sleep(&mut self, wait: Wait) -> ControlFlow<()> {
+        let rested = self.rest(wait);
+        self.heard = self.party.side.doorbells();
+        rested.unwrap_or_else(|failure| {
+            self.failure = Some(failure);
+            ControlFlow::Break(())
+        })
     }
 }
