@@ -44,7 +44,8 @@ impl KernelMachine {
         })
     }
 
-    fn slot(&self, vector: VectorIndex) -> Option<u8> {
+    /// Returns the slot of a vector of the device attached last.
+    pub fn slot(&self, vector: VectorIndex) -> Option<u8> {
         self.first_slot.get().checked_add(vector.0.try_into().ok()?)
     }
 }

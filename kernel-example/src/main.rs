@@ -19,6 +19,7 @@ mod cmdline;
 mod config;
 mod devices;
 mod exit;
+mod guest;
 mod interrupts;
 mod lines;
 mod logger;

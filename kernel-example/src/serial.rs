@@ -108,6 +108,11 @@ pub fn drain() {
     });
 }
 
+/// Returns whether the host has begun to say something.
+pub fn has_input() -> bool {
+    PORT.lock().uart.ready_to_receive().is_ok()
+}
+
 /// Reads a line into `buffer` and returns it without its end (`\n` or `\r\n`).
 ///
 /// Halts while nothing comes. Nothing is lost meanwhile: QEMU holds back what does not fit

@@ -4,11 +4,14 @@
 //! A backend is a [`Machine`]: the test kernel inside QEMU is one. A scenario
 //! that behaves differently on two backends is a finding.
 //!
-//! [`demo`] holds what the guests and the host process of `cargo xtask demo` have in common.
+//! [`party`] is what members of a region of channels do in guests and on the host alike, [`demo`] how they
+//! converse for `cargo xtask demo`, [`bench`] how fast they are,
+//! [`traffic`] what trials have them exchange.
 
 #![no_std]
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod demo;
 mod failure;
 mod intx;
@@ -16,10 +19,12 @@ mod late;
 mod machine;
 mod memory;
 mod msix;
+pub mod party;
 pub mod pattern;
 mod pci;
 mod puppet;
 mod registers;
+pub mod traffic;
 
 pub use failure::{ensure, ensure_eq, Failure};
 use machine::attach;

@@ -53,7 +53,9 @@ fn connections_are_to_members_and_once_for_each_life() {
     );
     let other = join(region, "other");
     assert_eq!(other.slot(), slot);
-    assert_eq!(connect(&mut one, slot), Ok(()), "a new life");
+    let endpoint = one.connect(slot, NoDoorbell).expect("a new life");
+    assert_eq!(endpoint.incarnation(), other.incarnation());
+    assert_ne!(endpoint.incarnation(), incarnation);
 }
 
 #[test]

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages exchanged through the memory, with interrupts as hints: whatever becomes of those, no message is lost.
+//! Messages exchanged through a channel, with interrupts as hints: whatever becomes of those, no message is lost.
 
-use ivshmem::{PeerId, VectorIndex};
-use ivshmem_scenarios::demo::{Mailbox, Role, MAX_TEXT};
-use ivshmem_scenarios::{ensure, ensure_eq, Failure};
+use std::task::Poll;
+
+use ivshmem::channel::{Doorbell, Endpoint, Format, Introduction, Member, Name, Region, Wait};
+use ivshmem::{Ivshmem, PeerId, SharedMemory, VectorIndex};
+use ivshmem_scenarios::{ensure_eq, Failure};
 use libtest_mimic::{Failed, Trial};
 
+use crate::board::Window;
 use crate::course::Course;
-use crate::machine::ModelMachine;
+use crate::hub::Hub;
 use crate::scene::{scene, Scene, RUNG};
 use crate::setup::Setup;
 
+const FORMAT: Format = Format {
+    slots: 2,
+    ring_log2: Some(8),
+};
 const MESSAGES: u32 = 60;
 /// The messages during which the guest takes no interrupts.
 const DEAF: std::ops::Range<u32> = 20..40;
@@ -40,8 +47,7 @@ pub fn trials() -> Vec<Trial> {
 /// All messages are answered, in order and once; and no answer has to be looked for that an interrupt announces.
 fn exchange(setup: Setup) -> Result<(), Failed> {
     scene(setup, |scene| {
-        let mut host = Host::new(&scene)?;
-        let mut guest = Guest::new(&scene)?;
+        let (mut guest, mut host) = meet(&scene)?;
         let mut looked = 0;
         for number in 0..MESSAGES {
             if number == DEAF.start {
@@ -68,8 +74,7 @@ fn exchange(setup: Setup) -> Result<(), Failed> {
 /// A guest whose peer dies in the middle notices that no answer comes, in time; its device goes on.
 fn dies(setup: Setup) -> Result<(), Failed> {
     scene(setup, |scene| {
-        let mut host = Host::new(&scene)?;
-        let mut guest = Guest::new(&scene)?;
+        let (mut guest, mut host) = meet(&scene)?;
         guest.say(0)?;
         guest.answer(&mut host, 0)?;
         guest.say(1)?;
@@ -121,25 +126,45 @@ enum How {
     Looked,
 }
 
+/// Joins as the owner of `device`, which is rung by vector [`RUNG`] alone.
+fn join<'m>(memory: SharedMemory<'m>, name: &str, device: u16) -> Result<Member<'m>, Failure> {
+    let region = Region::open_or_format(memory, &FORMAT)?;
+    let mut joining = region.join(Introduction {
+        name: Name::new(name),
+        device: Some(PeerId(device)),
+        vectors: RUNG + 1,
+        limit: u64::MAX,
+    });
+    match joining.poll(0) {
+        Poll::Ready(member) => Ok(member?),
+        Poll::Pending => Err(Failure::from("somebody of that name is there")),
+    }
+}
+
+/// Meets the only other member.
+fn connect<'m, D: Doorbell + Clone>(
+    member: &mut Member<'m>,
+    doorbell: D,
+) -> Result<Endpoint<'m, D>, Failure> {
+    let joined = member.poll_event(0)?.ok_or("nobody is there")?;
+    Ok(member.connect(joined.slot, doorbell)?)
+}
+
+/// Has the next message announced by a doorbell.
+fn arm<D: Doorbell>(endpoint: &mut Endpoint<'_, D>) -> Result<(), Failure> {
+    ensure_eq("how to wait", endpoint.receiver().arm()?, Wait::UntilRung)
+}
+
 /// The driver's side.
 struct Guest<'s> {
     scene: &'s Scene<'s>,
-    mailbox: Mailbox<'s>,
+    endpoint: Endpoint<'s, &'s Ivshmem<Window>>,
 }
 
 impl<'s> Guest<'s> {
-    fn new(scene: &'s Scene<'s>) -> Result<Self, Failure> {
-        Ok(Self {
-            scene,
-            mailbox: Mailbox::new(&scene.device.memory(), Role::A, Role::Host)?,
-        })
-    }
-
     fn say(&mut self, number: u32) -> Result<(), Failure> {
-        let sent = self.mailbox.try_send(&number.to_le_bytes())?;
-        ensure(sent, format_args!("message {number} finds no room"))?;
-        let device = &self.scene.device;
-        Ok(device.ring(PeerId(self.scene.peer.0), VectorIndex(RUNG))?)
+        self.endpoint.sender().try_send(&number.to_le_bytes())?;
+        arm(&mut self.endpoint)
     }
 
     /// Sleeps until an interrupt comes or it is time to look, and takes the answer if there is one.
@@ -157,9 +182,9 @@ impl<'s> Guest<'s> {
                 continue;
             };
             heard = now;
-            let mut text = [0; MAX_TEXT];
-            if let Some(len) = self.mailbox.try_receive(&mut text)? {
-                ensure_eq("the answer", &text[..len], &(!number).to_le_bytes())?;
+            let mut text = [0; 4];
+            if self.endpoint.receiver().try_recv(&mut text)?.is_some() {
+                ensure_eq("the answer", u32::from_le_bytes(text), !number)?;
                 return Ok(how);
             }
         }
@@ -167,38 +192,53 @@ impl<'s> Guest<'s> {
     }
 }
 
+/// The doorbells of the host.
+#[derive(Clone, Copy)]
+struct HubBell<'s>(&'s Hub);
+
+impl Doorbell for HubBell<'_> {
+    fn ring(&self, peer: PeerId, vector: VectorIndex) {
+        self.0.ring(peer.0, vector.0);
+    }
+}
+
 /// A peer on the host, which answers each message once it is rung.
 struct Host<'s> {
-    machine: &'s ModelMachine,
     scene: &'s Scene<'s>,
-    mailbox: Mailbox<'static>,
+    endpoint: Endpoint<'static, HubBell<'s>>,
     answered: u32,
     is_dead: bool,
 }
 
-impl<'s> Host<'s> {
-    fn new(scene: &'s Scene<'s>) -> Result<Self, Failure> {
-        Ok(Self {
-            machine: scene.machine,
-            scene,
-            mailbox: Mailbox::new(&scene.machine.memory.view(), Role::Host, Role::A)?,
-            answered: 0,
-            is_dead: false,
-        })
-    }
-
+impl Host<'_> {
     fn serve(&mut self) -> Result<(), Failure> {
         if self.is_dead || self.scene.peer.1.take() == 0 {
             return Ok(());
         }
-        let mut text = [0; MAX_TEXT];
-        let len = self.mailbox.try_receive(&mut text)?;
-        let len = len.ok_or("rung without a message")?;
-        let text = text[..len].iter().map(|byte| !byte);
-        let sent = self.mailbox.try_send(&text.collect::<Vec<_>>())?;
-        ensure(sent, format_args!("the answer finds no room"))?;
+        let mut text = [0; 4];
+        let len = self.endpoint.receiver().try_recv(&mut text)?;
+        ensure_eq("bytes that were rung for", len, Some(text.len()))?;
+        let answer = !u32::from_le_bytes(text);
         self.answered += 1;
-        self.machine.hub.ring(self.scene.own, RUNG);
-        Ok(())
+        self.endpoint.sender().try_send(&answer.to_le_bytes())?;
+        arm(&mut self.endpoint)
     }
+}
+
+/// Has both sides join and connect.
+fn meet<'s>(scene: &'s Scene<'s>) -> Result<(Guest<'s>, Host<'s>), Failure> {
+    let mut guest = join(scene.device.memory(), "guest", scene.own)?;
+    let mut host = join(scene.machine.memory.view(), "host", scene.peer.0)?;
+    let guest = Guest {
+        scene,
+        endpoint: connect(&mut guest, &*scene.device)?,
+    };
+    let mut host = Host {
+        scene,
+        endpoint: connect(&mut host, HubBell(&scene.machine.hub))?,
+        answered: 0,
+        is_dead: false,
+    };
+    arm(&mut host.endpoint)?;
+    Ok((guest, host))
 }

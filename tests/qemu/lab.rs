@@ -69,12 +69,17 @@ pub fn with_kvm(run: impl FnOnce() -> Result<(), Failed>) -> Result<Completion, 
 
 /// Waits for the line `@ WORD ...` and returns it.
 pub fn hear(vm: &Vm, word: &str) -> Result<String, Failed> {
+    hear_within(vm, word, PATIENCE)
+}
+
+/// Waits for the line `@ WORD ...` for as long as `limit`, and returns it.
+pub fn hear_within(vm: &Vm, word: &str, limit: Duration) -> Result<String, Failed> {
     let start = format!("@ {word}");
     let wanted = |line: &str| {
         line.strip_prefix(start.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     };
-    Ok(vm.wait_line(wanted, PATIENCE)?)
+    Ok(vm.wait_line(wanted, limit)?)
 }
 
 /// Returns the value of `key=value` in a line.

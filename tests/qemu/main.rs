@@ -6,6 +6,7 @@
 //! happens where QEMU or a toolchain for the kernel is missing.
 
 mod assign;
+mod channels;
 mod discovery;
 mod doctor;
 mod guests;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         interrupts::trials(),
         memory::trials(),
         peers::trials(),
+        channels::trials(),
         proxy::trials(),
         server::trials(),
         uefi::trials(),

@@ -4,9 +4,9 @@
 use ivshmem_host::mapping::Mapping;
 use ivshmem_scenarios::pattern;
 use libtest_mimic::Failed;
-use xtask::qemu::{option_value, Guest};
+use xtask::qemu::Guest;
 
-use crate::guests::{plain, Place, TestServer};
+use crate::guests::{plain, plain_on, Place, TestServer};
 use crate::lab::{field, hear, number, same, Lab, Need, PATIENCE};
 
 const SIZE: u64 = 4 << 20;
@@ -22,12 +22,7 @@ pub fn trials() -> Vec<Need> {
                 .create_new(true)
                 .open(&path)?;
             file.set_len(SIZE)?;
-            let backend = format!(
-                "memory-backend-file,id=memory,share=on,size={SIZE},mem-path={}",
-                option_value(&path)
-            );
-            let guest = lab.guest("run=memory").object(&backend);
-            let guest = Place::Pc.put(guest, "ivshmem-plain,memdev=memory");
+            let guest = plain_on(lab.guest("run=memory"), Place::Pc, &path, SIZE);
             both_ways(guest, &Mapping::of(&file)?)
         }),
         Need::new(

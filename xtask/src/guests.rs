@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Machines with an ivshmem device in all the places where one can be, for trials of any kind.
 
+use std::path::Path;
+
 use crate::qemu::{option_value, Guest};
-use ivshmem_host::server::{Config, RunningServer, Server};
+use ivshmem_host::server::{Backing, Config, RunningServer, Server};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
@@ -75,6 +77,15 @@ pub fn plain(guest: Guest, place: Place, size: &str) -> Guest {
     place.put(guest, "ivshmem-plain,memdev=memory,id=ivshmem")
 }
 
+/// Adds an `ivshmem-plain` whose memory is a file.
+pub fn plain_on(guest: Guest, place: Place, file: &Path, size_bytes: u64) -> Guest {
+    let guest = guest.object(&format!(
+        "memory-backend-file,id=memory,share=on,size={size_bytes},mem-path={}",
+        option_value(file)
+    ));
+    place.put(guest, "ivshmem-plain,memdev=memory,id=ivshmem")
+}
+
 /// A server of this workspace, in a thread of the trial, in a folder of its own.
 #[derive(Debug)]
 pub struct TestServer {
@@ -93,16 +104,42 @@ impl TestServer {
     /// - No folder, or the server does not start.
     pub fn start(size_bytes: u64, vectors: u16) -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
-        let server = Server::spawn(Config::new(
-            folder.path().join("socket"),
-            size_bytes,
-            vectors,
-        ))?;
+        let config = Config::new(folder.path().join("socket"), size_bytes, vectors);
+        Self::spawn(config, folder)
+    }
+
+    /// Starts a server whose memory is a file, for [`TestServer::plain`] too.
+    ///
+    /// # Errors
+    ///
+    /// - No folder, or the server does not start.
+    pub fn start_on_file(size_bytes: u64, vectors: u16) -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        let mut config = Config::new(folder.path().join("socket"), size_bytes, vectors);
+        config.backing = Backing::File(folder.path().join("memory"));
+        Self::spawn(config, folder)
+    }
+
+    fn spawn(config: Config, folder: TempDir) -> Result<Self, Failed> {
+        let vectors = config.vectors;
         Ok(Self {
-            server,
+            server: Server::spawn(config)?,
             vectors,
             _folder: folder,
         })
+    }
+
+    /// Adds an `ivshmem-plain` with this server's memory.
+    ///
+    /// # Errors
+    ///
+    /// - The memory has no file.
+    pub fn plain(&self, guest: Guest, place: Place) -> Result<Guest, Failed> {
+        let config = self.server.config();
+        let Backing::File(path) = &config.backing else {
+            return Err("the server's memory is no file".into());
+        };
+        Ok(plain_on(guest, place, path, config.size_bytes))
     }
 
     /// Adds an `ivshmem-doorbell` that is a client of this server.

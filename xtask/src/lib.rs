@@ -16,7 +16,10 @@
 //! | [`qmp`] | QEMU's own view of a machine |
 //! | [`qtest`] | the devices of a machine without a running processor |
 //! | [`guests`] | machines with an ivshmem device, and servers, for trials |
-//! | [`demo`] | two guests and this process talk |
+//! | [`party`] | two guests and this process on one region of channels |
+//! | [`demo`] | they talk |
+//! | [`bench`] | they measure |
+//! | [`figures`] | how figures are shown and written down |
 //! | [`fuzz`] | runs of the fuzz targets |
 //! | [`trials`] | test binaries whose trials need virtual machines |
 //! | [`conformance`] | the scenarios on somebody else's hypervisor, as TAP |
@@ -27,16 +30,19 @@
 #![deny(unsafe_code)]
 
 pub mod accelerator;
+pub mod bench;
 pub mod build;
 pub mod command_line;
 pub mod conformance;
 pub mod demo;
 pub mod environment;
+pub mod figures;
 pub mod fuzz;
 pub mod guests;
 pub mod image;
 pub mod instructions;
 pub mod kernel;
+pub mod party;
 pub mod paths;
 pub mod probe;
 pub mod progress;

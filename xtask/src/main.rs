@@ -6,12 +6,14 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use xtask::bench;
 use xtask::conformance::{self, ConformanceError, Template};
-use xtask::demo::{self, DemoError};
+use xtask::demo;
 use xtask::fuzz;
 use xtask::image;
 use xtask::instructions::{self, Baseline, Report};
 use xtask::kernel::{self, Profile};
+use xtask::party::PartyError;
 use xtask::qemu::Guest;
 use xtask::setup::{self, Install};
 use xtask::size::Sizes;
@@ -48,6 +50,15 @@ enum Verb {
     },
     /// Boots two guests that talk with each other and with this process, and shows how fast
     Demo {
+        /// Installs nothing: fails if a tool is missing
+        #[arg(long)]
+        no_install: bool,
+        /// Writes the figures to this file too
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Measures channels between two guests, and between a guest and this process, beside bare memory
+    Bench {
         /// Installs nothing: fails if a tool is missing
         #[arg(long)]
         no_install: bool,
@@ -154,7 +165,8 @@ fn main() -> ExitCode {
             println!("{tools}");
             ExitCode::SUCCESS
         }),
-        Verb::Demo { no_install, json } => demo(no_install, json.as_deref()),
+        Verb::Demo { no_install, json } => party(demo::run, no_install, json.as_deref()),
+        Verb::Bench { no_install, json } => party(bench::run, no_install, json.as_deref()),
         Verb::Kernel { debug } => build_kernel(debug),
         Verb::Conformance {
             limit,
@@ -201,11 +213,16 @@ fn failed(error: impl Display) -> Failure {
     Failure(FAILED, error.to_string())
 }
 
-fn demo(no_install: bool, json: Option<&Path>) -> Result<ExitCode, Failure> {
+/// Runs something with two guests and this process.
+fn party(
+    run: impl FnOnce(&Tools, Option<&Path>) -> Result<(), PartyError>,
+    no_install: bool,
+    json: Option<&Path>,
+) -> Result<ExitCode, Failure> {
     let tools = tools(no_install)?;
     println!("{tools}\n");
-    demo::run(&tools, json).map_err(|error| match error {
-        DemoError::Interrupted => Failure(INTERRUPTED, error.to_string()),
+    run(&tools, json).map_err(|error| match error {
+        PartyError::Interrupted => Failure(INTERRUPTED, error.to_string()),
         error => failed(error),
     })?;
     Ok(ExitCode::SUCCESS)

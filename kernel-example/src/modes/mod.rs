@@ -11,6 +11,8 @@ use ivshmem_scenarios::{Failure, Scenario};
 use crate::{cmdline, exit, machine::KernelMachine, println};
 
 mod bench;
+mod bench_channel;
+mod channel;
 mod demo;
 mod doctor;
 mod edu;
@@ -25,13 +27,15 @@ type Entry<F> = (&'static str, F);
 type Run = fn(&mut KernelMachine) -> Result<(), Failure>;
 
 /// The modes, for `mode=`.
-const MODES: [Entry<Run>; 7] = [
+const MODES: [Entry<Run>; 9] = [
     ("lspci", lspci::run),
     ("demo", demo::run),
+    ("channel", channel::run),
     ("doctor", doctor::run),
     ("edu", edu::run),
     ("hotplug", hotplug::run),
     ("bench", bench::run),
+    ("bench-channel", bench_channel::run),
     ("selftest", selftest::run),
 ];
 

@@ -158,7 +158,7 @@ impl<'m> Member<'m> {
 }
 
 impl<'m, D> Endpoint<'m, D> {
-    /// Returns the incarnation of the peer that this is a connection to.
+    /// Returns the incarnation of the peer, which may be a later one than that of the event that led to connecting.
     #[must_use]
     pub const fn incarnation(&self) -> u32 {
         self.sender.incarnation()

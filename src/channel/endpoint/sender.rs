@@ -16,7 +16,7 @@ use crate::SharedMemory;
 #[derive(Debug)]
 pub struct Sender<'m, D> {
     producer: Producer<SharedMemory<'m>>,
-    link: Link<'m, D>,
+    pub(super) link: Link<'m, D>,
     /// How many more messages are sent before the wish to be rung is withdrawn; 0 if it is.
     patience: u32,
     /// How many messages were begun in fragments.

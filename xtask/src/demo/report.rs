@@ -2,15 +2,13 @@
 //! The figures of the demo: a table for people and JSON for programs.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 
 use ivshmem::PeerId;
-use ivshmem_scenarios::demo::{Figures, Role, Wait};
+use ivshmem_scenarios::demo::Role;
+use ivshmem_scenarios::party::{Figures, Manner};
 use serde_json::{json, Value};
 
-use super::error::DemoError;
+use crate::figures::Time;
 use crate::qemu::field;
 use crate::tools::Tools;
 
@@ -22,7 +20,7 @@ pub struct Series {
     /// Who answered.
     pub to: Role,
     /// How both waited.
-    pub wait: Wait,
+    pub wait: Manner,
     /// What came out.
     pub figures: Figures,
     /// Doorbells that the measuring side heard.
@@ -33,13 +31,10 @@ impl Series {
     /// Returns the series that a guest's line tells of.
     pub fn from_line(line: &str) -> Option<Self> {
         let number = |key| field(line, key)?.parse().ok();
-        let wait = field(line, "wait")?;
         Some(Self {
             from: Role::from_name(field(line, "from")?)?,
             to: Role::from_name(field(line, "to")?)?,
-            wait: [Wait::Doorbell, Wait::Polling]
-                .into_iter()
-                .find(|known| known.name() == wait)?,
+            wait: Manner::from_name(field(line, "wait")?)?,
             figures: Figures {
                 count: field(line, "count")?.parse().ok()?,
                 p50_ns: number("p50_ns")?,
@@ -89,7 +84,8 @@ impl Report {
         self.series.push(series);
     }
 
-    fn to_json(&self) -> Value {
+    /// Returns the figures for programs.
+    pub fn to_json(&self) -> Value {
         let ids = self.ids.iter();
         json!({
             "qemu": self.qemu,
@@ -115,9 +111,9 @@ impl fmt::Display for Report {
                 series.to.to_string(),
                 series.wait.name(),
                 figures.count,
-                Time(figures.p50_ns).to_string(),
-                Time(figures.p99_ns).to_string(),
-                Time(figures.max_ns).to_string(),
+                Time(figures.p50_ns.into()).to_string(),
+                Time(figures.p99_ns.into()).to_string(),
+                Time(figures.max_ns.into()).to_string(),
                 series.doorbells,
             )?;
         }
@@ -126,53 +122,6 @@ impl fmt::Display for Report {
             "QEMU {}, accelerator {}; times are of this machine, now",
             self.qemu, self.accelerator
         )
-    }
-}
-
-/// A time in nanoseconds, shown in the unit that suits it.
-struct Time(u32);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ns = f64::from(self.0);
-        match self.0 {
-            0..=9_999 => write!(f, "{} ns", self.0),
-            10_000..=9_999_999 => write!(f, "{:.1} us", ns / 1e3),
-            _ => write!(f, "{:.1} ms", ns / 1e6),
-        }
-    }
-}
-
-/// The file that takes the figures.
-#[derive(Debug)]
-pub struct JsonFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl JsonFile {
-    /// Opens the file, so that it is known to be writable.
-    pub fn create(path: &Path) -> Result<Self, DemoError> {
-        match File::create(path) {
-            Ok(file) => Ok(Self {
-                path: path.into(),
-                file,
-            }),
-            Err(error) => Err(DemoError::Json {
-                path: path.into(),
-                error,
-            }),
-        }
-    }
-
-    /// Writes the report.
-    pub fn write(mut self, report: &Report) -> Result<(), DemoError> {
-        let text = format!("{:#}\n", report.to_json());
-        let result: io::Result<()> = self.file.write_all(text.as_bytes());
-        result.map_err(|error| DemoError::Json {
-            path: self.path,
-            error,
-        })
     }
 }
 
@@ -189,11 +138,5 @@ mod tests {
         assert_eq!(series.to_json()["wait"], "polling");
         assert_eq!(Series::from_line("@ figures from=a to=b"), None);
         assert_eq!(Series::from_line(&line.replace("polling", "magic")), None);
-    }
-
-    #[test]
-    fn times_have_units_that_suit_them() {
-        let shown = [130, 9_999, 62_449, 12_000_000].map(|ns| Time(ns).to_string());
-        assert_eq!(shown, ["130 ns", "9999 ns", "62.4 us", "12.0 ms"]);
     }
 }

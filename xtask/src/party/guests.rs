@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The guests of the demo: booted, listened to, and heard to the end.
+//! Guests A and B: booted, listened to, and heard to the end.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,10 +13,9 @@ use ivshmem_host::server::RunningServer;
 use ivshmem_scenarios::demo::Role;
 use ivshmem_scenarios::Failure;
 
-use super::error::DemoError;
+use super::error::PartyError;
 use super::interrupt::Interrupt;
-use super::report::Series;
-use super::BOOT_LIMIT;
+use super::stage::BOOT_LIMIT;
 use crate::qemu::{field, Guest, Vm};
 use crate::tools::Tools;
 
@@ -26,6 +25,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Guests A and B. Dropping them ends them.
+#[derive(Debug)]
 pub struct Guests {
     a: Listener,
     b: Listener,
@@ -37,25 +37,27 @@ pub struct Guests {
 }
 
 /// A guest and the thread that listens to it.
+#[derive(Debug)]
 struct Listener {
     vm: Arc<Vm>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Guests {
-    /// Boots both, each with `device`; B when A has joined `server`, so that A has the lower ID.
-    pub fn boot(
+    /// Boots both into `mode`, each with `device`; B when A has joined `server`, so that A has the lower ID.
+    pub(super) fn boot(
         tools: &Tools,
         kernel: &Path,
+        mode: &str,
         device: &[String],
         server: &RunningServer,
         interrupt: &Interrupt,
-    ) -> Result<Self, DemoError> {
+    ) -> Result<Self, PartyError> {
         let (sender, lines) = mpsc::channel();
         let boot = |role: Role, sender| {
             let guest = Guest::new(tools, kernel)
                 .name(role.name())
-                .append(format!("mode=demo role={}", role.name()))
+                .append(format!("mode={mode} role={}", role.name()))
                 .args(device);
             Listener::start(guest.spawn()?, role, sender)
         };
@@ -78,41 +80,51 @@ impl Guests {
     }
 
     /// Waits until `role` has attached its device, and returns its ID.
-    pub fn ready(&self, role: Role) -> Result<PeerId, DemoError> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Guests::hear`].
+    pub fn ready(&self, role: Role) -> Result<PeerId, PartyError> {
         let line = self.hear(role, "@ ready ")?;
         let id = field(&line, "id").and_then(|id| id.parse().ok());
-        id.map(PeerId).ok_or(DemoError::Line(line))
-    }
-
-    /// Waits for a series of A.
-    pub fn figures(&self) -> Result<Series, DemoError> {
-        let line = self.hear(Role::A, "@ figures ")?;
-        Series::from_line(&line).ok_or(DemoError::Line(line))
+        id.map(PeerId).ok_or(PartyError::Line(line))
     }
 
     /// Waits until `role` is ready to talk with the host.
-    pub fn free(&self, role: Role) -> Result<(), DemoError> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Guests::hear`].
+    pub fn free(&self, role: Role) -> Result<(), PartyError> {
         self.hear(role, "@ free ").map(drop)
     }
 
     /// Waits until `role` has shown a message from the host.
-    pub fn shown(&self, role: Role) -> Result<(), DemoError> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Guests::hear`].
+    pub fn shown(&self, role: Role) -> Result<(), PartyError> {
         self.hear(role, "host -> ").map(drop)
     }
 
     /// Waits until both have passed and are gone.
-    pub fn finish(&self) -> Result<(), DemoError> {
+    ///
+    /// # Errors
+    ///
+    /// - One has failed, or does not end.
+    pub fn finish(&self) -> Result<(), PartyError> {
         self.a.vm.finish(BOOT_LIMIT)?;
         self.b.vm.finish(BOOT_LIMIT)?;
         Ok(())
     }
 
     /// Returns the error for a conversation that broke off, with what the guests have to say to it.
-    pub fn explain(&self, failure: Failure, interrupt: &Interrupt) -> DemoError {
-        if interrupt.came() {
-            return DemoError::Interrupted;
+    pub fn explain(&self, failure: Failure) -> PartyError {
+        if self.interrupt.came() {
+            return PartyError::Interrupted;
         }
-        DemoError::Conversation(format!(
+        PartyError::Conversation(format!(
             "{}\n{}\n{}",
             failure.as_str(),
             self.a.vm.report(),
@@ -128,7 +140,11 @@ impl Guests {
     }
 
     /// Waits for a line of `role` that starts with `start`. Shows what guests have to show meanwhile.
-    fn hear(&self, role: Role, start: &str) -> Result<String, DemoError> {
+    ///
+    /// # Errors
+    ///
+    /// - It does not come, or Ctrl-C.
+    pub fn hear(&self, role: Role, start: &str) -> Result<String, PartyError> {
         let wanted = |(speaker, line): &(Role, String)| *speaker == role && line.starts_with(start);
         let mut kept = self.kept.borrow_mut();
         if let Some(index) = kept.iter().position(wanted) {
@@ -154,17 +170,17 @@ impl Guests {
             }
         }
         if self.interrupt.came() {
-            return Err(DemoError::Interrupted);
+            return Err(PartyError::Interrupted);
         }
         vm.finish(Duration::ZERO)?;
-        Err(DemoError::Line(format!(
+        Err(PartyError::Line(format!(
             "nothing that starts with `{start}`"
         )))
     }
 }
 
 impl Listener {
-    fn start(vm: Vm, role: Role, sender: Sender<(Role, String)>) -> Result<Self, DemoError> {
+    fn start(vm: Vm, role: Role, sender: Sender<(Role, String)>) -> Result<Self, PartyError> {
         let vm = Arc::new(vm);
         let speaker = Arc::clone(&vm);
         let thread = thread::Builder::new().spawn(move || {

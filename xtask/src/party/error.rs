@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What can end the demo early.
+//! What can end the demo or the benchmark early.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use ivshmem_host::mapping::MapError;
 use ivshmem_host::peer::{ConnectError, EventError};
 use ivshmem_host::server::BindError;
 
 use crate::build::BuildError;
 use crate::qemu::VmError;
 
-/// Why the demo ended early.
+/// Why the demo or the benchmark ended early.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum DemoError {
+pub enum PartyError {
     /// The kernel did not build.
     Build(BuildError),
     /// The server did not start.
@@ -23,11 +24,13 @@ pub enum DemoError {
     Join(ConnectError),
     /// This process lost the server.
     Event(EventError),
+    /// The shared memory cannot be mapped.
+    Map(MapError),
     /// The server did not announce both guests' vectors in time.
     NotWired,
     /// A guest failed, or did not say in time what it should.
     Guest(VmError),
-    /// A guest said something that the demo does not understand.
+    /// A guest said something that is not understood.
     Line(String),
     /// A conversation with a guest broke off; the text has the guests' logs.
     Conversation(String),
@@ -44,13 +47,14 @@ pub enum DemoError {
     Interrupted,
 }
 
-impl fmt::Display for DemoError {
+impl fmt::Display for PartyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build(error) => error.fmt(f),
             Self::Server(error) => error.fmt(f),
             Self::Join(error) => write!(f, "the host peer cannot join: {error}"),
             Self::Event(error) => write!(f, "the host peer lost the server: {error}"),
+            Self::Map(error) => error.fmt(f),
             Self::NotWired => write!(
                 f,
                 "the server did not announce the guests' vectors to the host peer in time"
@@ -69,39 +73,45 @@ impl fmt::Display for DemoError {
     }
 }
 
-impl std::error::Error for DemoError {}
+impl std::error::Error for PartyError {}
 
-impl From<BuildError> for DemoError {
+impl From<BuildError> for PartyError {
     fn from(error: BuildError) -> Self {
         Self::Build(error)
     }
 }
 
-impl From<BindError> for DemoError {
+impl From<BindError> for PartyError {
     fn from(error: BindError) -> Self {
         Self::Server(error)
     }
 }
 
-impl From<ConnectError> for DemoError {
+impl From<ConnectError> for PartyError {
     fn from(error: ConnectError) -> Self {
         Self::Join(error)
     }
 }
 
-impl From<EventError> for DemoError {
+impl From<EventError> for PartyError {
     fn from(error: EventError) -> Self {
         Self::Event(error)
     }
 }
 
-impl From<VmError> for DemoError {
+impl From<MapError> for PartyError {
+    fn from(error: MapError) -> Self {
+        Self::Map(error)
+    }
+}
+
+impl From<VmError> for PartyError {
     fn from(error: VmError) -> Self {
         Self::Guest(error)
     }
 }
 
-impl From<io::Error> for DemoError {
+impl From<io::Error> for PartyError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trials of streams between two guests in which every wait goes through the interrupt.
+
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+
+use super::{boot, VECTORS};
+use crate::guests::TestServer;
+use crate::lab::{field, hear_within, number, same, Lab, Need, PATIENCE};
+
+/// The variable that says how many messages are sent; a million takes some ten seconds.
+const MESSAGES: &str = "IVSHMEM_FLOOD_MESSAGES";
+
+/// Messages unless the variable says otherwise.
+const DEFAULT_MESSAGES: u64 = 200_000;
+
+pub fn trials() -> Vec<Need> {
+    vec![
+        // About five messages fit, so each side waits for the other all the time.
+        Need::new("channels::no_wake_up_is_lost_in_a_small_ring", |lab| {
+            flood(lab, 9)
+        }),
+        Need::new("channels::no_wake_up_is_lost_in_a_ring_of_a_page", |lab| {
+            flood(lab, 12)
+        }),
+    ]
+}
+
+fn flood(lab: &Lab, ring_log2: u32) -> Result<(), Failed> {
+    let messages = match std::env::var(MESSAGES) {
+        Ok(text) => number(&text)?,
+        Err(_) => DEFAULT_MESSAGES,
+    };
+    // A busy machine makes a few thousand a second.
+    let limit = PATIENCE + Duration::from_micros(messages * 300);
+    let server = TestServer::start(1 << 20, VECTORS)?;
+    let start = |name: &str, what: &str, to: &str| {
+        let words = format!("what={what} to={to} messages={messages} slots=2 ring={ring_log2}");
+        boot(lab, &server, name, &words, limit + PATIENCE)
+    };
+    let sender = start("sender", "send", "receiver")?;
+    let receiver = start("receiver", "receive", "sender")?;
+    let sent = hear_within(&sender, "sent", limit)?;
+    let received = hear_within(&receiver, "received", limit)?;
+    for (side, line) in [("sender", sent), ("receiver", received)] {
+        println!("{side}, ring of {} bytes: {line}", 1 << ring_log2);
+        same(side, number(field(&line, "messages")?)?, messages)?;
+        let sleeps = number(field(&line, "sleeps")?)?;
+        let doorbells = number(field(&line, "doorbells")?)?;
+        if sleeps < messages / 1000 || doorbells == 0 {
+            return Err(format!("the {side} hardly slept: {line}").into());
+        }
+    }
+    sender.finish(PATIENCE)?;
+    receiver.finish(PATIENCE)?;
+    Ok(())
+}
