@@ -28,7 +28,7 @@ pub fn trials() -> Vec<Need> {
     ]
 }
 
-/// Demands at least `sleeps_per_million` messages of each side.
+/// Demands so many sleeps of each side, in a million messages.
 fn flood(lab: &Lab, ring_log2: u32, sleeps_per_million: u64) -> Result<(), Failed> {
     let messages = match std::env::var(MESSAGES) {
         Ok(text) => number(&text)?,
