@@ -19,12 +19,12 @@ use crate::party::{HostSide, PartyError, Stage};
 use crate::tools::Tools;
 use report::{Report, Series};
 
-/// This process as a side.
-type Host<'m> = &'m HostSide<'m>;
-
 const SIZE_BYTES: u64 = 4 << 20;
 /// Round trips in a series of this process; the kernel has the same number for its own.
 const ROUND_TRIPS: usize = 10_000;
+
+/// This process as a side.
+type Host<'m> = &'m HostSide<'m>;
 
 /// Runs the demo, and writes its figures to `json` if asked.
 ///

@@ -23,7 +23,7 @@ pub struct HostSide<'p> {
     interrupt: &'p Interrupt,
     start: Instant,
     doorbells: Cell<u64>,
-    // Lines for [`HostSide::take_shown`].
+    /// Lines for [`HostSide::take_shown`].
     shown: RefCell<Vec<String>>,
 }
 
