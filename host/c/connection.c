@@ -63,6 +63,11 @@ enum ivc_status ivc_corrupt(struct ivc_connection *connection) {
     return IVC_CORRUPT;
 }
 
+/* The session from one incarnation to another. */
+static uint64_t session_of(const struct ivc_region *region, uint64_t from, uint64_t to) {
+    return (from << 32 | to) ^ (uint64_t)region->epoch << 48;
+}
+
 /* Checks before each use that this is still the connection: `at` is where the own session is. */
 enum ivc_status ivc_check(struct ivc_connection *connection, size_t at, uint64_t session) {
     if (connection->broken != IVC_NOTHING) {
@@ -109,8 +114,8 @@ enum ivc_status ivc_connect(struct ivc_connection *connection, const struct ivc_
         .vector = vectors > 0 ? (uint16_t)(member->slot % vectors) : 0,
         .doorbell = doorbell,
         .context = context,
-        .producer = ivc_begin_producer(region, ring_at(region, member->slot, slot), own << 32 | other),
-        .consumer = ivc_begin_consumer(region, ring_at(region, slot, member->slot), other << 32 | own),
+        .producer = ivc_begin_producer(region, ring_at(region, member->slot, slot), session_of(region, own, other)),
+        .consumer = ivc_begin_consumer(region, ring_at(region, slot, member->slot), session_of(region, other, own)),
     };
     return IVC_DONE;
 }

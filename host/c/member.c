@@ -96,7 +96,7 @@ enum ivc_status ivc_join_poll(struct ivc_member *member, uint64_t now) {
     for (unsigned i = 0; i < member->region->slots; i++) {
         struct state state = ivc_look_at_state(member->region, i);
         if (state.phase == FREE) {
-            if (!is_free) {
+            if (!is_free || state.incarnation < chosen.incarnation) {
                 is_free = true;
                 slot = i;
                 chosen = state;

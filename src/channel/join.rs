@@ -130,7 +130,9 @@ impl Candidate {
             let slot = table.slot(index);
             let (state, beat) = slot.look();
             if state.phase == Phase::Free {
-                free = free.or(Some((index, state)));
+                // Of one that was left a moment ago the last messages may not have been received yet.
+                let used = |(_, state): &(u16, State)| state.incarnation;
+                free = free.into_iter().chain([(index, state)]).min_by_key(used);
                 continue;
             }
             let motion = rival.pulse.look(state.incarnation, beat, time);

@@ -90,6 +90,9 @@ impl Member<'_> {
     }
 
     /// Leaves; the others see it at once.
+    ///
+    /// What was sent and is not received yet stays in the rings, until somebody joins in this slot and connects: the slot that
+    /// was used least is taken first. Whose last message must arrive waits until [`Sender::unread`](super::Sender::unread) is 0.
     pub fn leave(self) {
         self.seat.leave(&self.region.table());
     }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use ivshmem::channel::{Evicted, Format, OpenError, Region};
+use ivshmem::channel::{EventKind, Evicted, Format, OpenError, Region};
 
 use crate::lab::{format, join, map, memory};
 
@@ -137,6 +137,8 @@ pub fn reformatting_evicts() {
     let mut old = join(mapping.memory(), 4, "old");
     let region = Region::format_anew(mapping.memory(), &format(4)).expect("that was asked for");
     assert_eq!(old.poll_event(0), Err(Evicted));
+    // Slots that nobody has used are taken first.
+    let others = ["a", "b", "c"].map(|name| join(mapping.memory(), 4, name));
     let mut new = join(mapping.memory(), 4, "new");
     assert_eq!((region.slots(), new.slot()), (4, old.slot()));
     assert_eq!(
@@ -144,6 +146,10 @@ pub fn reformatting_evicts() {
         old.incarnation() + 1,
         "incarnations count on"
     );
+    for other in others {
+        let event = new.poll_event(0).expect("it is there").expect("another");
+        assert_eq!((event.slot, event.kind), (other.slot(), EventKind::Joined));
+    }
     assert_eq!(new.poll_event(0), Ok(None));
     old.leave();
     assert_eq!(new.poll_event(0), Ok(None), "the old one has no say");

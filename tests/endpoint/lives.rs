@@ -40,6 +40,8 @@ fn connections_are_to_members_and_once_for_each_life() {
         connect(&mut one, slot),
         Err(ConnectError::NobodyThere { slot })
     );
+    // So that there is but one slot to return to.
+    let _others = ["third", "fourth"].map(|name| join(region, name));
 
     let slot = other.slot();
     let incarnation = other.incarnation();
@@ -254,4 +256,64 @@ fn a_farewell_is_not_lost_however_fast_its_sender_leaves() {
         });
         assert_eq!(messages, 1, "round {round}");
     }
+}
+
+#[test]
+fn what_lies_in_rings_from_before_is_nobodys_though_slots_were_zeroed() {
+    let mapping = map(1 << 16);
+    let memory = mapping.memory();
+    let region = format(memory, 2, 12);
+    let (mut one, mut other) = (join(region, "one"), join(region, "other"));
+    let (mut here, _there) = connect(&mut one, &mut other);
+    here.sender().try_send(b"of before").unwrap();
+
+    // One who scribbles takes the memory of who was there last away, so incarnations begin again.
+    memory.fill(0x80, 0x100, 0).unwrap();
+    let format = Format {
+        slots: 2,
+        ring_log2: Some(12),
+    };
+    let region = Region::format_anew(memory, &format).unwrap();
+    let (mut one, mut other) = (join(region, "one"), join(region, "other"));
+    let mut there = other.connect(one.slot(), NoDoorbell).unwrap();
+    assert_eq!(one.incarnation(), 1);
+    assert_eq!(there.receiver().try_recv(&mut [0; 32]), Ok(None));
+    let mut here = one.connect(other.slot(), NoDoorbell).unwrap();
+    here.sender().try_send(b"of now").unwrap();
+    assert_eq!(there.receiver().try_recv(&mut [0; 32]), Ok(Some(6)));
+}
+
+#[test]
+fn what_was_sent_before_leaving_can_be_received_while_others_join() {
+    let mapping = map(1 << 16);
+    let region = format(mapping.memory(), 4, 9);
+    let (mut one, mut other) = (join(region, "one"), join(region, "other"));
+    let (mut here, mut there) = connect(&mut one, &mut other);
+    here.sender().try_send(b"farewell").unwrap();
+    assert_eq!(here.sender().unread(), Ok(16));
+    let left = one.slot();
+    one.leave();
+    let mut next = join(region, "next");
+    assert_ne!(next.slot(), left);
+    let _new = next.connect(other.slot(), NoDoorbell).unwrap();
+    let mut buffer = [0; 32];
+    assert_eq!(there.receiver().try_recv(&mut buffer), Ok(Some(8)));
+    assert_eq!(
+        there.receiver().try_recv(&mut buffer),
+        Err(RecvError::Broken(Broken::PeerGone))
+    );
+}
+
+#[test]
+fn a_sender_learns_that_all_was_received() {
+    let mapping = map(4096);
+    let region = format(mapping.memory(), 2, 8);
+    let (mut one, mut other) = (join(region, "one"), join(region, "other"));
+    let (mut here, mut there) = connect(&mut one, &mut other);
+    here.sender().try_send(b"message").unwrap();
+    assert_eq!(here.sender().unread(), Ok(16));
+    let mut buffer = [0; 32];
+    assert_eq!(there.receiver().try_recv(&mut buffer), Ok(Some(7)));
+    assert_eq!(there.receiver().try_recv(&mut buffer), Ok(None));
+    assert_eq!(here.sender().unread(), Ok(0));
 }

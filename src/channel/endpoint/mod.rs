@@ -133,8 +133,9 @@ impl<'m> Member<'m> {
         *connected = incarnation;
 
         let place = Place::new(region.geometry.ring_log2);
-        let there = Session::new(own.state.incarnation, incarnation);
-        let back = Session::new(incarnation, own.state.incarnation);
+        let epoch = region.geometry.epoch;
+        let there = Session::new(own.state.incarnation, incarnation).of_epoch(epoch);
+        let back = Session::new(incarnation, own.state.incarnation).of_epoch(epoch);
         let link = Link::new(
             region,
             (self.seat.slot, own, &own_identity),

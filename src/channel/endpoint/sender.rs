@@ -56,6 +56,17 @@ impl<'m, D: Doorbell> Sender<'m, D> {
         Ok(self.producer.free())
     }
 
+    /// Returns how many bytes of the ring hold what the peer has not received yet, as far as it has told: it does when it finds
+    /// nothing more, and each time that an eighth of the ring is free again.
+    ///
+    /// # Errors
+    ///
+    /// - [`Broken`]: the connection has come to its end.
+    pub fn unread(&mut self) -> Result<usize, Broken> {
+        self.free_bytes()
+            .map(|free| self.producer.size().saturating_sub(free))
+    }
+
     /// Sends a message.
     ///
     /// # Errors

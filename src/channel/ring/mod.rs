@@ -87,14 +87,19 @@ const SPACE: Places = Places {
     promise: CONSUMER_PROMISE,
 };
 
-/// A connection between one incarnation of a source and one of a destination: the former in the high half, the
-/// latter in the low. 0 is none.
+/// A connection between one incarnation of a source and one of a destination, in one epoch of the region: the former in the
+/// high half, the latter in the low, and the epoch on the 16 highest bits. 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Session(u64);
 
 impl Session {
     pub(crate) const fn new(source: u32, destination: u32) -> Self {
         Self((source as u64) << 32 | destination as u64)
+    }
+
+    /// Returns that of an epoch, which no other epoch has: incarnations may begin again where somebody has zeroed the slots.
+    pub(crate) const fn of_epoch(self, epoch: u16) -> Self {
+        Self(self.0 ^ (epoch as u64) << 48)
     }
 
     const fn key(self) -> Key {

@@ -90,6 +90,11 @@ impl<W: Words> Producer<W> {
         }
     }
 
+    /// Returns the size of the ring in bytes.
+    pub(crate) const fn size(&self) -> usize {
+        self.place.size()
+    }
+
     /// Returns the longest payload of one frame.
     pub(crate) const fn longest(&self) -> usize {
         self.longest

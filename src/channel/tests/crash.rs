@@ -153,10 +153,12 @@ fn one_dies_at_each_operation_of_formatting_anew() {
         } else {
             assert_eq!(new.geometry.slots, 2);
             assert!(member.poll_event(&old, 0).is_err(), "evicted");
+            // The slot that nobody has used is taken first.
             let (mut first, _) = join(&new, "b", 0).expect("nobody is there");
-            assert_eq!(first.slot, 0);
-            assert!(first.state.incarnation > member.state.incarnation);
             assert_eq!(round(&mut first, &new, 0), []);
+            let (second, _) = join(&new, "c", 0).expect("nobody else is there");
+            assert_eq!((first.slot, second.slot), (1, 0));
+            assert!(second.state.incarnation > member.state.incarnation);
         }
         if !died {
             break;

@@ -21,12 +21,14 @@ const KNOWN: usize = 0x20;
 /// The other words of a name in a slot.
 const ALIASES: Range<usize> = KNOWN..0x58;
 
-/// Memory of which the checker knows only some places: whatever else is written is seen by nobody, and reads as 0. All
+/// Memory of which the checker knows only some places: whatever else is written is seen by nobody, and reads as 0, or is the state of a free slot. All
 /// words of a name are one, as all names here are one letter: so there is much less to check.
 #[derive(Clone)]
 pub(super) struct Islands {
     words: Model,
     places: &'static [Range<usize>],
+    /// What the states of other slots read as.
+    others: u64,
     /// Is changed before each access, relaxed, which orders nothing. The checker compares an access with the last one of the
     /// same word only, and so would take one who looks at a word and then exchanges it for the only one who was there.
     turn: Arc<AtomicU64>,
@@ -51,13 +53,18 @@ impl Islands {
         Self {
             words,
             places,
+            others: 0,
             turn: Arc::new(AtomicU64::new(0)),
         }
     }
 
     /// The same, formatted for two slots.
     pub(super) fn formatted(places: &'static [Range<usize>], orders: Orders) -> Table<Self> {
-        let words = Self::new(places, orders);
+        // Others are free, but have been used more than any: nobody takes them first.
+        let words = Self {
+            others: u64::from(u32::MAX) << 32,
+            ..Self::new(places, orders)
+        };
         let geometry = Geometry::divide(LEN, 2, None, 1).expect("it fits");
         words.store(GEOMETRY_AT, geometry.word(), Ordering::Relaxed);
         words.store(MAGIC_AT, MAGIC, Ordering::Relaxed);
@@ -95,7 +102,12 @@ impl Words for Islands {
     }
 
     fn load(&self, offset: usize, order: Ordering) -> u64 {
-        self.at(offset).map_or(0, |at| self.words.load(at, order))
+        let is_state = offset >= SLOTS_AT && (offset - SLOTS_AT) % SLOT_LEN == 0;
+        match self.at(offset) {
+            Some(at) => self.words.load(at, order),
+            None if is_state => self.others,
+            None => 0,
+        }
     }
 
     fn store(&self, offset: usize, value: u64, order: Ordering) {
