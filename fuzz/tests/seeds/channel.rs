@@ -33,9 +33,9 @@ pub const CHANNEL_CONTENTS: [(&str, [usize; 7]); 21] = [
 /// Words written by the hostile one, messages of those under attack, which are others each time where there are threads,
 /// and of those left alone.
 pub const CHANNEL_HOSTILE: [(&str, usize, Option<usize>, u64); 6] = [
-    ("at-once", 792, None, 1006),
-    ("at-once-aimed-anywhere", 792, None, 0),
-    ("at-once-without-damage", 792, None, 1006),
+    ("at-once", 198, None, 252),
+    ("at-once-aimed-anywhere", 198, None, 0),
+    ("at-once-without-damage", 198, None, 252),
     ("turns-aimed-anywhere", 25, Some(15), 0),
     ("turns-in-peace", 0, Some(35), 22),
     ("turns-under-attack", 25, Some(14), 14),
