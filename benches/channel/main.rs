@@ -20,7 +20,7 @@ use cores::Cores;
 use table::{groups, Group, Shown};
 
 /// Bytes of every ring that is compared.
-pub const RING_LEN: usize = 1 << 20;
+pub const RING_LEN: usize = 4 << 20;
 
 /// What is added to a goal on a busy machine.
 const SLACK: f64 = 1.3;

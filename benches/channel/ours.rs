@@ -13,7 +13,7 @@ use crate::RING_LEN;
 /// Messages that are announced together.
 const BATCH: u32 = 32;
 /// Bytes of a message in place that are written and read at a time.
-const PIECE: usize = 1024;
+const PIECE: usize = 16 << 10;
 
 type Out = Sender<'static, NoDoorbell>;
 type In = Receiver<'static, NoDoorbell>;

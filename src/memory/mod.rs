@@ -175,8 +175,8 @@ impl<'m> SharedMemory<'m> {
         Ok(())
     }
 
-    /// As [`SharedMemory::write`], but what lies in the first line of the cache is written after the rest, for a peer that looks at
-    /// that line all the time.
+    /// As [`SharedMemory::write`], but where it begins inside a line of the cache, what lies in that line is written after the rest,
+    /// for a peer that looks at that line all the time.
     ///
     /// # Errors
     ///
@@ -187,8 +187,14 @@ impl<'m> SharedMemory<'m> {
         offset: usize,
         source: &[u8],
     ) -> Result<(), AccessError> {
-        let first = LINE - (self.base.as_ptr() as usize).wrapping_add(offset) % LINE;
-        if source.len() <= first || processor::is_backward(self.strategy.0, source.len()) {
+        let first = (self.base.as_ptr() as usize)
+            .wrapping_add(offset)
+            .wrapping_neg()
+            % LINE;
+        if first == 0
+            || source.len() <= first
+            || processor::is_backward(self.strategy.0, source.len())
+        {
             return self.write(offset, source);
         }
         let (first, rest) = source.split_at(first);
