@@ -22,7 +22,12 @@ type In = Receiver<'static, NoDoorbell>;
 pub fn memory(len: usize) -> [&'static Mapping; 2] {
     let file = memfd_create("bench", MemfdFlags::CLOEXEC).expect("a memfd");
     ftruncate(&file, len as u64).expect("memory");
-    [(); 2].map(|()| &*Box::leak(Box::new(Mapping::of(&file).expect("a mapping"))))
+    [(); 2].map(|()| {
+        let mapping: &Mapping = Box::leak(Box::new(Mapping::of(&file).expect("a mapping")));
+        // Every page is there before the first round.
+        mapping.memory().fill(0, len, 0).expect("all of it");
+        mapping
+    })
 }
 
 fn join(mapping: &'static Mapping, name: &str) -> Member<'static> {

@@ -144,6 +144,11 @@ impl Group {
     /// Times all entries in turn. Timings during which the cores were moved are dropped.
     pub fn measure(&mut self, cores: Cores) -> Shown {
         let mut found: Vec<Vec<(Placement, f64)>> = vec![Vec::new(); self.entries.len()];
+        // Once around every ring, so that all of its pages are there and none is touched for the first time.
+        for entry in &mut self.entries {
+            let around = (RING_LEN / self.len) as u32;
+            entry.case.time(cores, self.motion, around + self.count);
+        }
         let mut before = Placement::of(cores.distance());
         for _ in 0..ROUNDS {
             for (entry, found) in self.entries.iter_mut().zip(&mut found) {

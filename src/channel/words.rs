@@ -36,6 +36,11 @@ pub(crate) trait Words: Clone {
     /// Copies bytes in.
     fn write(&self, offset: usize, source: &[u8]);
 
+    /// Says that the line of the cache at `offset` is about to be written.
+    fn expect_write(&self, offset: usize) {
+        let _ = offset;
+    }
+
     /// Copies bytes in, what lies in the first line of the cache last.
     fn write_first_line_last(&self, offset: usize, source: &[u8]) {
         self.write(offset, source);
@@ -122,6 +127,11 @@ impl<'m> Words for SharedMemory<'m> {
     fn write(&self, offset: usize, source: &[u8]) {
         let inside = SharedMemory::write(self, offset, source);
         debug_assert!(inside.is_ok(), "{inside:?}");
+    }
+
+    #[inline]
+    fn expect_write(&self, offset: usize) {
+        SharedMemory::expect_write(self, offset);
     }
 
     #[inline]

@@ -202,6 +202,14 @@ impl<'m> SharedMemory<'m> {
         self.write(offset, first)
     }
 
+    /// Has the processor fetch the line of the cache at `offset` for writing, if it is inside this view.
+    #[inline]
+    pub(crate) fn expect_write(&self, offset: usize) {
+        if offset < self.len_bytes {
+            processor::expect_write(self.base.as_ptr().wrapping_add(offset));
+        }
+    }
+
     /// Sets the `len_bytes` bytes at `offset` to `value`.
     ///
     /// # Errors

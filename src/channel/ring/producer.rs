@@ -9,6 +9,7 @@ use super::{
 };
 use crate::channel::notify::{Publisher, Sleep, Waiter, POLLING};
 use crate::channel::words::{Word, Words};
+use crate::memory::LINE;
 
 /// The writing side. Everything that decides is private to it; of the consumer's words it reads the tail, the
 /// session, the wish and the promise, and checks them.
@@ -197,6 +198,9 @@ impl<W: Words> Producer<W> {
         self.announced = self.position;
         let head = self.key.word(self.position);
         self.head.store(head, Ordering::Release);
+        // The next frame will go beyond the line that the consumer looks at, and the other side had those lines last.
+        let next = CONTROL_LEN + self.place.offset(self.position + LINE as u64);
+        self.ring.expect_write(next);
         self.data.published(&self.ring, self.position)
     }
 
