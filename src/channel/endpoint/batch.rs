@@ -31,18 +31,11 @@ impl<'s, 'm, D: Doorbell> Batch<'s, 'm, D> {
     /// - [`SendError::Broken`]: the connection has come to its end.
     #[inline]
     pub fn push(&mut self, message: &[u8]) -> Result<(), SendError> {
-        match self.sender.begin(message.len()) {
-            Ok(granted) => {
-                self.sender.write(granted, message, false);
-                Ok(())
-            }
-            Err(error) => {
-                if error == SendError::Full {
-                    self.sender.announce();
-                }
-                Err(error)
-            }
+        let pushed = self.sender.push(message);
+        if pushed == Err(SendError::Full) {
+            self.sender.announce();
         }
+        pushed
     }
 
     /// Sends what was added.

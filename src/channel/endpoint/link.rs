@@ -129,12 +129,18 @@ impl<'m, D: Doorbell> Link<'m, D> {
     /// still has the session that this half has begun; it has not when the peer's next incarnation was connected to.
     #[inline(always)]
     pub(super) fn check(&mut self, is_current: bool) -> Result<(), Broken> {
-        // A new geometry leaves the slot's word as it is, so that is looked at too.
-        if is_current && self.broken.is_none() && self.own.is_there() && self.geometry.holds() {
+        if self.is_intact(is_current) {
             Ok(())
         } else {
             Err(self.give_up())
         }
+    }
+
+    /// Returns what [`Link::check`] checks.
+    #[inline(always)]
+    pub(super) fn is_intact(&self, is_current: bool) -> bool {
+        // A new geometry leaves the slot's word as it is, so that is looked at too.
+        is_current && self.broken.is_none() && self.own.is_there() && self.geometry.holds()
     }
 
     /// Returns whether the peer is what it was.

@@ -53,6 +53,34 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// - [`RecvError::Broken`]: the connection has come to its end. What was sent before the peer left is received first.
     #[inline]
     pub fn try_recv(&mut self, target: &mut [u8]) -> Result<Option<usize>, RecvError> {
+        match self.recv_usual(target) {
+            Some(len) => Ok(Some(len)),
+            None => self.recv_any(target),
+        }
+    }
+
+    /// Receives what usually comes, a message in one frame that fits, without what is needed for anything else. Nothing has
+    /// happened if it returns nothing.
+    #[inline(always)]
+    fn recv_usual(&mut self, target: &mut [u8]) -> Option<usize> {
+        if self.patience > 0 || self.is_inside || !self.link.is_intact(self.consumer.is_current()) {
+            return None;
+        }
+        let peeked = self.consumer.glance()?;
+        // An empty frame may end another.
+        if peeked.more || peeked.len == 0 {
+            return None;
+        }
+        let target = target.get_mut(..peeked.len)?;
+        Words::read(self.consumer.words(), peeked.payload, target);
+        self.consumer.verify().ok()?;
+        self.message += 1;
+        self.move_on(peeked);
+        Some(peeked.len)
+    }
+
+    /// Receives whatever comes.
+    fn recv_any(&mut self, target: &mut [u8]) -> Result<Option<usize>, RecvError> {
         let Some(peeked) = self.next_message()? else {
             return Ok(None);
         };
@@ -248,10 +276,21 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
             self.passed = 0;
             self.message += 1;
         }
+        self.move_on(peeked);
+    }
+
+    /// Leaves the frame, and says so where it is time.
+    #[inline(always)]
+    fn move_on(&mut self, peeked: Peeked) {
         if self.consumer.pass(peeked) {
-            let asked = self.consumer.publish();
-            self.link.ring_if(asked);
+            self.publish();
         }
+    }
+
+    #[cold]
+    fn publish(&mut self) {
+        let asked = self.consumer.publish();
+        self.link.ring_if(asked);
     }
 
     #[inline(always)]

@@ -76,9 +76,36 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     /// - [`SendError::Broken`]: the connection has come to its end.
     #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        self.push(message)?;
+        self.announce();
+        Ok(())
+    }
+
+    /// Writes a message, to be announced.
+    #[inline(always)]
+    pub(super) fn push(&mut self, message: &[u8]) -> Result<(), SendError> {
+        match self.find_usual(message.len()) {
+            Some(granted) => {
+                self.producer.write(granted, message, false);
+                Ok(())
+            }
+            None => self.push_any(message),
+        }
+    }
+
+    /// Finds the room that there usually is, without what is needed if there is none.
+    #[inline(always)]
+    fn find_usual(&self, len: usize) -> Option<Granted> {
+        if self.patience > 0 || self.is_inside || !self.link.is_intact(self.producer.is_current()) {
+            return None;
+        }
+        self.producer.glance(len)
+    }
+
+    /// Writes a message whatever has to be done before.
+    fn push_any(&mut self, message: &[u8]) -> Result<(), SendError> {
         let granted = self.begin(message.len())?;
         self.write(granted, message, false);
-        self.announce();
         Ok(())
     }
 

@@ -97,6 +97,17 @@ impl<W: Words> Consumer<W> {
         }
     }
 
+    /// Returns the next frame if it is where the last one ended, as most are.
+    #[inline(always)]
+    pub(crate) fn glance(&self) -> Option<Peeked> {
+        if !self.begun {
+            return None;
+        }
+        let header = self.header(Ordering::Acquire);
+        let message = header.as_message(self.key.mark(self.position))?;
+        self.locate(message)
+    }
+
     #[cold]
     fn begins(&mut self) -> bool {
         self.begun = self.session.is_at(&self.other);
@@ -113,19 +124,27 @@ impl<W: Words> Consumer<W> {
     /// Checks what the header of a message says.
     #[inline]
     fn accept(&self, message: Message) -> Result<Option<Peeked>, RingError> {
+        match self.locate(message) {
+            Some(peeked) => Ok(Some(peeked)),
+            None => Err(self.blame()),
+        }
+    }
+
+    /// Returns where a message at the position is, unless it would reach beyond the end of the ring.
+    #[inline(always)]
+    fn locate(&self, message: Message) -> Option<Peeked> {
         let end = message.start.end(self.position, message.len);
         let to_end = self.place.to_end(self.position) as u64;
-        // Else it would reach beyond the end of the ring.
         if message.len > self.longest || end - self.position > to_end {
-            return Err(self.blame());
+            return None;
         }
         let payload = message.start.payload(self.position);
-        Ok(Some(Peeked {
+        Some(Peeked {
             payload: CONTROL_LEN + self.place.offset(payload),
             len: message.len,
             more: message.more,
             end,
-        }))
+        })
     }
 
     /// Goes to the start of the ring, where there is no other skip, if that is what `header` says.

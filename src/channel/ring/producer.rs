@@ -101,6 +101,16 @@ impl<W: Words> Producer<W> {
         self.longest
     }
 
+    /// Finds room for a payload of `len` bytes where it is known that there is some, as there mostly is.
+    #[inline(always)]
+    pub(crate) fn glance(&self, len: usize) -> Option<Granted> {
+        if len > self.longest {
+            return None;
+        }
+        let granted = self.next(len);
+        self.has_room(&granted).then_some(granted)
+    }
+
     /// Finds room for a payload of `len` bytes, at most [`Producer::longest`]; `None` while there is none.
     ///
     /// What is granted lasts until the next call of [`Producer::write`] or [`Producer::finish`]; it may be dropped.
