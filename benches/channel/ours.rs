@@ -11,7 +11,7 @@ use crate::case::{Contender, Rx, Tx};
 use crate::RING_LEN;
 
 /// Messages that are announced together.
-const BATCH: u32 = 32;
+const BATCH: u32 = 512;
 /// Bytes of a message in place that are written and read at a time.
 const PIECE: usize = 16 << 10;
 

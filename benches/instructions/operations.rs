@@ -136,8 +136,9 @@ pub fn join_and_leave(slots: u16) {
     with_region(slots, SMALL_LOG2, WORDS, |region| {
         let _other = join(region, 0, "other");
         repeat(|_| {
+            // The slots are taken in turn.
             let member = join(region, 1, "one");
-            assert_eq!(member.slot(), SlotIndex(1));
+            assert_ne!(member.slot(), SlotIndex(0));
             member.leave();
         });
     });

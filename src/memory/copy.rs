@@ -29,7 +29,8 @@ pub(super) enum Shared {
 ///
 /// - The `len` bytes from `from` must be readable and those from `to` writable, and they must not overlap.
 /// - Those on the private side must not be accessed by others meanwhile.
-#[inline]
+// Most copies are short, and the call would take longer.
+#[inline(always)]
 pub(super) unsafe fn copy(
     to: *mut u8,
     from: *const u8,

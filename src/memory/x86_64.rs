@@ -129,7 +129,7 @@ fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
 /// # Safety
 ///
 /// As for [`words`], and `means` must be those of a `CopyStrategy`.
-#[inline]
+#[inline(never)]
 pub(super) unsafe fn copy_long(
     means: Means,
     to: *mut u8,

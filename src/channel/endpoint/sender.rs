@@ -76,30 +76,33 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     /// - [`SendError::Broken`]: the connection has come to its end.
     #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        self.push(message)?;
+        if self.is_usual() {
+            if let Some(asked) = self.producer.send_short(message) {
+                self.link.ring_if(asked);
+                return Ok(());
+            }
+        }
+        self.push_any(message)?;
         self.announce();
         Ok(())
+    }
+
+    /// Returns whether nothing is to be done but to send.
+    #[inline(always)]
+    fn is_usual(&self) -> bool {
+        self.patience == 0 && !self.is_inside && self.link.is_intact(self.producer.is_current())
     }
 
     /// Writes a message, to be announced.
     #[inline(always)]
     pub(super) fn push(&mut self, message: &[u8]) -> Result<(), SendError> {
-        match self.find_usual(message.len()) {
-            Some(granted) => {
+        if self.is_usual() {
+            if let Some(granted) = self.producer.glance(message.len()) {
                 self.producer.write(granted, message, false);
-                Ok(())
+                return Ok(());
             }
-            None => self.push_any(message),
         }
-    }
-
-    /// Finds the room that there usually is, without what is needed if there is none.
-    #[inline(always)]
-    fn find_usual(&self, len: usize) -> Option<Granted> {
-        if self.patience > 0 || self.is_inside || !self.link.is_intact(self.producer.is_current()) {
-            return None;
-        }
-        self.producer.glance(len)
+        self.push_any(message)
     }
 
     /// Writes a message whatever has to be done before.

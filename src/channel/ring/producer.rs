@@ -9,7 +9,9 @@ use super::{
 };
 use crate::channel::notify::{Publisher, Sleep, Waiter, POLLING};
 use crate::channel::words::{Word, Words};
-use crate::memory::LINE;
+
+/// So many bytes before they are written, lines are fetched for that: the other side had them last.
+const AHEAD: u64 = 256;
 
 /// The writing side. Everything that decides is private to it; of the consumer's words it reads the tail, the
 /// session, the wish and the promise, and checks them.
@@ -99,6 +101,34 @@ impl<W: Words> Producer<W> {
     /// Returns the longest payload of one frame.
     pub(crate) const fn longest(&self) -> usize {
         self.longest
+    }
+
+    /// Sends a short message if it is known that there is room for it behind the last one, as there mostly is, and nothing else
+    /// is to be announced with it. Returns whether to ring.
+    #[inline(always)]
+    pub(crate) fn send_short(&mut self, payload: &[u8]) -> Option<bool> {
+        let len = payload.len();
+        if len > self.longest || Start::of(len) != Start::Behind {
+            return None;
+        }
+        let end = Start::Behind.end(self.position, len);
+        let offset = self.place.offset(self.position);
+        let size = self.place.size();
+        let ends = offset + (end - self.position) as usize;
+        let is_free = end + WORD as u64 - self.tail <= size as u64;
+        if ends > size || !is_free || self.announced != self.position {
+            return None;
+        }
+        self.write_header(end, Header::NONE, Ordering::Relaxed);
+        let at = CONTROL_LEN + offset;
+        self.ring.write_first_line_last(at + WORD, payload);
+        let mark = self.key.mark(self.position);
+        let header = Header::message(len as u32, Start::Behind, false, mark);
+        self.ring.store(at, header.word(), Ordering::Release);
+        self.position = end;
+        self.announced = end;
+        self.fetch_ahead();
+        Some(self.made_known())
     }
 
     /// Finds room for a payload of `len` bytes where it is known that there is some, as there mostly is.
@@ -196,6 +226,7 @@ impl<W: Words> Producer<W> {
             self.write_header(self.position, header, Ordering::Relaxed);
         }
         self.position = granted.end;
+        self.fetch_ahead();
     }
 
     /// Announces what was written, before anything is waited for. Returns whether to ring.
@@ -206,12 +237,22 @@ impl<W: Words> Producer<W> {
         }
         self.write_header(self.announced, self.first, Ordering::Release);
         self.announced = self.position;
+        self.made_known()
+    }
+
+    /// Says how far the announced frames go. Returns whether to ring.
+    #[inline(always)]
+    fn made_known(&mut self) -> bool {
         let head = self.key.word(self.position);
         self.head.store(head, Ordering::Release);
-        // The next frame will go beyond the line that the consumer looks at, and the other side had those lines last.
-        let next = CONTROL_LEN + self.place.offset(self.position + LINE as u64);
-        self.ring.expect_write(next);
         self.data.published(&self.ring, self.position)
+    }
+
+    /// Has the line fetched that will be written in a while.
+    #[inline(always)]
+    fn fetch_ahead(&self) {
+        let ahead = self.place.offset(self.position + AHEAD);
+        self.ring.expect_write(CONTROL_LEN + ahead);
     }
 
     #[inline(always)]
