@@ -103,3 +103,8 @@ pub use mmio::{MmioRegion, Registers};
 pub use platform::{CachePolicy, PhysRegion, Platform};
 pub use quirks::Quirks;
 pub use registers::{InterruptStatus, PeerId, VectorIndex};
+
+/// The guide to channels, whose code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/channels.md")]
+struct ChannelsGuide;

@@ -99,7 +99,8 @@
 //! number of steps. What a hostile peer can do is spoil the messages of others that lie in the same memory: what has to be
 //! secret or certain needs a cipher on top.
 //!
-//! The bytes in the memory are specified in `docs/layout.md` of the repository. Until version 0.1 is published its version 1
+//! A guide is `docs/channels.md` of the repository: whole programs, and how to choose sizes, limits and ways to wait. The
+//! bytes in the memory are specified in `docs/layout.md`. Until version 0.1 is published its version 1
 //! may still change.
 
 mod doorbell;

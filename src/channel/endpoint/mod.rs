@@ -74,8 +74,13 @@ pub enum Wait {
     Ready,
     /// Until the interrupt comes.
     UntilRung,
-    /// Until the interrupt comes, but for a limited time, say a millisecond: it may not come. So it is where one of the
-    /// two has no doorbell, and for a moment when one begins to sleep that was polling.
+    /// Until the interrupt comes, but for a limited time, say a millisecond: it may not come.
+    ///
+    /// So it is always where one of the two has no doorbell ([`Receiver::is_rung`], [`Sender::is_rung`]). Where both
+    /// have one, a receiver that goes to sleep after a stream is told so until the next message comes, and a sender
+    /// likewise until room does: the peer may have gone on without a look whether it should ring. The first nap finds
+    /// whatever came meanwhile. Further naps in a row may last until the next heartbeat, since by then the peer sees the
+    /// wish and rings.
     Briefly,
 }
 

@@ -4,6 +4,7 @@
 extern crate std;
 
 mod crash;
+mod guide;
 mod hostile;
 mod interleave;
 mod islands;
