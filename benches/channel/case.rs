@@ -39,6 +39,8 @@ pub enum Motion {
     RoundTrip,
     /// There, as fast as they can.
     Stream,
+    /// There and back, between two who may sleep.
+    Wake,
 }
 
 /// Something that can be timed.
@@ -64,7 +66,7 @@ impl<C: Contender> Rig<C> {
 impl<C: Contender> Case for Rig<C> {
     fn time(&mut self, cores: Cores, motion: Motion, count: u32) -> f64 {
         let elapsed = match motion {
-            Motion::RoundTrip => self.round_trip(cores, count),
+            Motion::RoundTrip | Motion::Wake => self.round_trip(cores, count),
             Motion::Stream => self.stream(cores, count),
         };
         elapsed.as_nanos() as f64 / f64::from(count)

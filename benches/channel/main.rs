@@ -12,6 +12,7 @@ mod cores;
 mod others;
 mod ours;
 mod table;
+mod wake;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ fn print(group: &Group, shown: &Shown) {
     let unit = match group.motion {
         Motion::RoundTrip => "round trips",
         Motion::Stream => "stream",
+        Motion::Wake => "round trips by wake-ups",
     };
     let (len, placement) = (group.len, shown.placement.name());
     println!("\n{unit} of {len} bytes, cores {placement}     timings   min ns    p50 ns  ours/it");

@@ -10,7 +10,7 @@ use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
 use crate::case::{Contender, Rx, Tx};
 use crate::RING_LEN;
 
-/// Messages that are announced together.
+/// Messages that are announced together: enough that the receiver is not at the sender's heels.
 const BATCH: u32 = 512;
 /// Bytes of a message in place that are written and read at a time.
 const PIECE: usize = 16 << 10;

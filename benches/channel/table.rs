@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is measured, in which order, and what has to come of it.
 
+use std::time::Duration;
+
 use crate::bare::{Slot, Stream};
 use crate::case::{Case, Contender, Motion, Rig};
 use crate::cores::{Cores, Placement};
 use crate::others::{ArrayQueue, Bbqueue, Heapless, Ringbuf, Rtrb};
 use crate::ours::{Batched, Copying, InPlace};
+use crate::wake::{Eventfds, Members};
 use crate::RING_LEN;
 
 /// How often each case is timed, in turn with the others.
@@ -71,10 +74,17 @@ const STREAM_64_KIB: &[Goal] = &[
     goal("ours, in place", 1.0, "bare stream"),
 ];
 
+/// Asleep, and awake when messages come faster than anybody falls asleep.
+const WAKE: &[Goal] = &[
+    goal("ours", 1.1, "eventfds"),
+    goal("ours, looking first", 1.1, "ours, polling"),
+];
+
 /// Returns all that is compared.
 pub fn groups() -> Vec<Group> {
     use Motion::{RoundTrip, Stream};
     vec![
+        wake(),
         group::<64, { RING_LEN / 64 }>(RoundTrip, 5_000, ROUND_TRIP),
         group::<8, { RING_LEN / 8 }>(Stream, 100_000, STREAM),
         group::<64, { RING_LEN / 64 }>(Stream, 50_000, STREAM_64),
@@ -90,7 +100,7 @@ fn group<const N: usize, const ITEMS: usize>(
 ) -> Group {
     let mut entries = vec![
         match motion {
-            Motion::RoundTrip => entry::<Slot>("bare slot", N),
+            Motion::RoundTrip | Motion::Wake => entry::<Slot>("bare slot", N),
             Motion::Stream => entry::<Stream>("bare stream", N),
         },
         entry::<Copying>("ours", N),
@@ -110,6 +120,30 @@ fn group<const N: usize, const ITEMS: usize>(
         count,
         entries,
         goals,
+    }
+}
+
+/// Members that sleep at once, that look for as long as is usual before, and that never sleep.
+fn wake() -> Group {
+    let members = |name, spin| Entry {
+        name,
+        case: Box::new(Members::new(spin)),
+    };
+    let eventfds = Entry {
+        name: "eventfds",
+        case: Box::new(Eventfds::new()),
+    };
+    Group {
+        len: 64,
+        motion: Motion::Wake,
+        count: 200,
+        entries: vec![
+            eventfds,
+            members("ours", Duration::ZERO),
+            members("ours, looking first", Duration::from_micros(50)),
+            members("ours, polling", Duration::from_secs(1)),
+        ],
+        goals: WAKE,
     }
 }
 
@@ -145,8 +179,11 @@ impl Group {
     pub fn measure(&mut self, cores: Cores) -> Shown {
         let mut found: Vec<Vec<(Placement, f64)>> = vec![Vec::new(); self.entries.len()];
         // Once around every ring, so that all of its pages are there and none is touched for the first time.
+        let around = match self.motion {
+            Motion::RoundTrip | Motion::Stream => (RING_LEN / self.len) as u32,
+            Motion::Wake => 0,
+        };
         for entry in &mut self.entries {
-            let around = (RING_LEN / self.len) as u32;
             entry.case.time(cores, self.motion, around + self.count);
         }
         let mut before = Placement::of(cores.distance());
