@@ -13,11 +13,16 @@ use crate::lab::{Lab, Need, PATIENCE};
 
 const SIZE: u64 = 1 << 20;
 
+/// Slots for all members of a trial, and one that is free.
+const SLOTS: u16 = 4;
+
 /// What every member formats a blank region as.
-const FORMAT: Format = Format {
-    slots: 4,
-    ring_log2: Some(12),
-};
+const fn format(slots: u16) -> Format {
+    Format {
+        slots,
+        ring_log2: Some(12),
+    }
+}
 
 pub fn trials() -> Vec<Need> {
     let mut trials = vec![
@@ -63,7 +68,18 @@ impl Kind {
 
 /// Boots a member of a crowd that has a doorbell, or has none.
 fn boot(lab: &Lab, server: &TestServer, name: &str, kind: Kind) -> Result<Vm, Failed> {
-    let guest = member(lab, name, "what=crowd slots=4 ring=12");
+    boot_among(lab, server, name, kind, SLOTS)
+}
+
+/// As [`boot`], in a region for so many.
+fn boot_among(
+    lab: &Lab,
+    server: &TestServer,
+    name: &str,
+    kind: Kind,
+    slots: u16,
+) -> Result<Vm, Failed> {
+    let guest = member(lab, name, &format!("what=crowd slots={slots} ring=12"));
     let vm = match kind {
         Kind::Plain => server.plain(guest, Place::Pc)?,
         Kind::Doorbell | Kind::Host => server.doorbell(guest, Place::Q35),
@@ -98,7 +114,7 @@ fn start(lab: &Lab, order: [Kind; 3]) -> Result<(), Failed> {
     let mut members: Vec<Box<dyn Voice>> = Vec::new();
     for kind in order {
         members.push(match kind {
-            Kind::Host => Box::new(HostMember::join(&server, FORMAT)?),
+            Kind::Host => Box::new(HostMember::join(&server, format(SLOTS))?),
             kind => Box::new(boot(lab, &server, kind.name(), kind)?),
         });
     }
@@ -120,7 +136,7 @@ fn killed(lab: &Lab) -> Result<(), Failed> {
     let a = boot(lab, &server, "a", Kind::Doorbell)?;
     let b = boot(lab, &server, "b", Kind::Doorbell)?;
     let c = boot(lab, &server, "c", Kind::Plain)?;
-    let host = HostMember::join(&server, FORMAT)?;
+    let host = HostMember::join(&server, format(SLOTS))?;
     let others: [&dyn Voice; 3] = [&b, &c, &host];
     for voice in others {
         progress(voice, "a", "1")?;
@@ -151,10 +167,13 @@ fn killed(lab: &Lab) -> Result<(), Failed> {
 
 /// A guest leaves: everybody is told, goes on, and talks with it when it is back.
 fn leaves(lab: &Lab) -> Result<(), Failed> {
+    // So that there is but one slot to return to.
+    let slots = 3;
     let server = TestServer::start_on_file(SIZE, VECTORS)?;
-    let a = boot(lab, &server, "a", Kind::Doorbell)?;
-    let b = boot(lab, &server, "b", Kind::Plain)?;
-    let host = HostMember::join(&server, FORMAT)?;
+    let boot = |name, kind| boot_among(lab, &server, name, kind, slots);
+    let a = boot("a", Kind::Doorbell)?;
+    let b = boot("b", Kind::Plain)?;
+    let host = HostMember::join(&server, format(slots))?;
     let others: [&dyn Voice; 2] = [&b, &host];
     for voice in others {
         progress(voice, "a", "1")?;
@@ -167,7 +186,7 @@ fn leaves(lab: &Lab) -> Result<(), Failed> {
     }
     progress(&b, host::NAME, "1")?;
     progress(&host, "b", "1")?;
-    let a = boot(lab, &server, "a", Kind::Doorbell)?;
+    let a = boot("a", Kind::Doorbell)?;
     for voice in others {
         let again = [("kind", "Joined"), ("peer", "a"), ("incarnation", "2")];
         hear(voice, "event", &again)?;
