@@ -86,6 +86,10 @@ static enum ivc_status look(struct ivc_region *region) {
     if (word == 0 && blank) {
         return IVC_NOT_FORMATTED;
     }
+    if (word == 0 && !exchange(region, GEOMETRY_AT, 0, 0)) {
+        /* Whoever formats it meanwhile was seen in a slot, but not yet here. */
+        word = load(region, GEOMETRY_AT, memory_order_acquire);
+    }
     if (!take_geometry(region, word)) {
         unsigned version = word & 0xff;
         return magic == MAGIC && version != 0 && version != VERSION ? IVC_UNKNOWN_VERSION : IVC_FOREIGN;
