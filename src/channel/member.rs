@@ -103,7 +103,8 @@ impl Member<'_> {
 pub(super) struct Seat {
     pub(super) slot: u16,
     pub(super) state: State,
-    identity: Identity,
+    /// Invariant: what the member has introduced itself as. What its slot says of that, others may have written.
+    pub(super) identity: Identity,
     beats: u32,
     watch: Watch,
 }
