@@ -42,8 +42,8 @@ impl<'m, D: Doorbell> Sender<'m, D> {
         self.producer.longest()
     }
 
-    /// Returns how many bytes of the ring are free. A message takes 8 more than its length rounded up to 8; one that does
-    /// not fit between the last and the end of the ring also takes what is there.
+    /// Returns how many bytes of the ring are free. A message takes 8 more than its length rounded up to 8, one of 512 bytes
+    /// or more up to 64 more; one that does not fit between the last and the end of the ring also takes what is there.
     ///
     /// # Errors
     ///
@@ -137,6 +137,8 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     /// - [`Broken`]: the connection has come to its end.
     pub fn arm(&mut self, len: usize) -> Result<Wait, Broken> {
         self.check()?;
+        // What a batch that was forgotten has added, as in `full`.
+        self.announce();
         let len = if len > self.longest() {
             self.fragment()
         } else {
@@ -226,6 +228,8 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     /// There is no room, unless because nobody is there any more.
     #[cold]
     fn full(&mut self) -> SendError {
+        // Of what a batch has added the receiver can make no room before it knows of it.
+        self.announce();
         self.link
             .check_peer()
             .map_or_else(Into::into, |()| SendError::Full)
