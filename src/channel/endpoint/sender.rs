@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The half of a connection that sends: [`Sender`].
 
+use core::sync::atomic::{fence, Ordering};
+
 use super::batch::Batch;
 use super::error::{Broken, SendError};
 use super::grant::Grant;
@@ -61,10 +63,16 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     ///
     /// # Errors
     ///
-    /// - [`Broken`]: the connection has come to its end.
+    /// - [`Broken`]: the connection has come to its end, and not all was received, or nobody can tell.
     pub fn unread(&mut self) -> Result<usize, Broken> {
-        self.free_bytes()
-            .map(|free| self.producer.size().saturating_sub(free))
+        let is_peer_there = self.link.is_peer_there();
+        // What it told before it left is seen behind this.
+        fence(Ordering::Acquire);
+        let unread = self.producer.size().saturating_sub(self.free_bytes()?);
+        if unread > 0 && !is_peer_there {
+            return Err(self.link.give_up());
+        }
+        Ok(unread)
     }
 
     /// Sends a message.
