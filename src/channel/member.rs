@@ -17,6 +17,8 @@ use super::words::Words;
 ///
 /// Poll it for [events](Self::poll_event) several times within its limit: that is what shows the others that it
 /// lives. One that is dropped without [leaving](Self::leave) dies.
+///
+/// It remembers what it has seen of each slot there may be, in 7 KiB: where stacks are small, give it a place of its own.
 #[derive(Debug)]
 pub struct Member<'m> {
     pub(super) region: Region<'m>,
