@@ -39,7 +39,8 @@ impl<'m> Region<'m> {
 /// A member to be.
 ///
 /// It is done at the first poll if a slot is free and nobody of its name is there. Else one of the slots has to stand
-/// still for the limit: that of its own name, which it takes over, or if all are taken any.
+/// still for the limit: that of its own name, which it takes over, or if all are taken any. Like the [`Member`] it becomes,
+/// it is large: 6 KiB.
 #[derive(Debug)]
 pub struct Joining<'m> {
     region: Region<'m>,

@@ -17,6 +17,8 @@ use super::words::Words;
 ///
 /// Poll it for [events](Self::poll_event) several times within its limit: that is what shows the others that it
 /// lives. One that is dropped without [leaving](Self::leave) dies.
+///
+/// It remembers what it has seen of each slot there may be, in 7 KiB: where stacks are small, give it a place of its own.
 #[derive(Debug)]
 pub struct Member<'m> {
     pub(super) region: Region<'m>,
@@ -103,7 +105,8 @@ impl Member<'_> {
 pub(super) struct Seat {
     pub(super) slot: u16,
     pub(super) state: State,
-    identity: Identity,
+    /// Invariant: what the member has introduced itself as. What its slot says of that, others may have written.
+    pub(super) identity: Identity,
     beats: u32,
     watch: Watch,
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where a task sleeps until a doorbell rings: [`Signal`].
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Waker};
 
 use atomic_waker::AtomicWaker;
@@ -18,12 +19,14 @@ use super::endpoint::Wait;
 /// # When no ring may come
 ///
 /// Where one of the two has no doorbell, before the peer has connected, and until the next message when one begins to
-/// sleep that was polling, a task cannot rely on being rung ([`Wait::Briefly`]). By default it then asks its executor to be polled again after the others, which keeps
-/// the CPU busy. Where something notifies every so often, say each tick of a timer, make the signal with
-/// [`Signal::ticking`]: the task sleeps, and looks at each tick.
+/// sleep that was polling, a task cannot rely on being rung ([`Wait::Briefly`]). By default it then asks its executor to
+/// be polled again after the others, which keeps the CPU busy. Where something notifies every so often, say each tick of
+/// a timer, make the signal with [`Signal::ticking`]: the task sleeps, and looks at each tick.
 #[derive(Debug)]
 pub struct Signal {
     waker: AtomicWaker,
+    /// Whether a notification has found nobody to wake: nobody was waiting, or the waker was just being replaced.
+    missed: AtomicBool,
     ticks: bool,
     looks: u32,
 }
@@ -34,6 +37,7 @@ impl Signal {
     pub const fn new() -> Self {
         Self {
             waker: AtomicWaker::new(),
+            missed: AtomicBool::new(false),
             ticks: false,
             looks: 0,
         }
@@ -65,7 +69,14 @@ impl Signal {
     /// It is lock-free and may be called from anywhere at any time, as in an interrupt handler, as far as the wakers
     /// of the executor may.
     pub fn notify(&self) {
-        self.waker.wake();
+        let waker = self.waker.take().or_else(|| {
+            self.missed.store(true, Ordering::Release);
+            // Who has registered since may have looked whether one was missed before.
+            self.waker.take()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Returns how often to look before sleeping.
@@ -82,6 +93,10 @@ impl Signal {
             }
         }
         self.waker.register(waker);
+        // One that has come while the waker was out may be for another part of this task, which looks no more.
+        if self.missed.swap(false, Ordering::AcqRel) {
+            waker.wake_by_ref();
+        }
     }
 
     /// Is called when a task that has registered has nothing to do but to wait.

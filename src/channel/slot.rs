@@ -3,8 +3,8 @@
 //!
 //! Only the state word decides who has a slot, and it is only ever exchanged. All other words are plainly stored by
 //! the one who has it, or *thinks* that it has: a member may be stopped between its look at the state and its store,
-//! lose the slot, and store when it goes on. So each of these words carries the incarnation it belongs to in its high half: what a
-//! predecessor stores late is nobody's, and the owner [puts it right](Slot::show) at its next beat.
+//! lose the slot, and store when it goes on. So each of these words carries the incarnation it belongs to in its high
+//! half: what a predecessor stores late is nobody's, and the owner [puts it right](Slot::show) at its next beat.
 
 use core::sync::atomic::Ordering;
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use ivshmem::channel::{Broken, NoDoorbell, Progress, RecvError, SendError};
 use ivshmem::SharedMemory;
 
-use super::support::{fill, format, join, map, Numbers, DEADLINE};
+use super::support::{fill, format, join, join_as, map, Numbers, DEADLINE};
 
 pub const SLOTS: usize = 3;
 pub const RING_LOG2: u32 = 10;
@@ -149,4 +149,21 @@ fn whatever_a_peer_writes_ends_the_connection_at_worst() {
     }
     assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
     assert_eq!(outcomes[2], 0, "nobody has left, restarted or been evicted");
+}
+
+/// Another may write into any slot, and one who had it before may be late.
+#[test]
+fn what_others_write_into_the_own_slot_does_not_keep_from_connecting() {
+    let mapping = map(1 << 14);
+    let memory = mapping.memory();
+    let region = format(memory, SLOTS as u16, RING_LOG2);
+    let mut one = join_as(region, "one", Some(1), 1, 0);
+    let other = join_as(region, "other", Some(2), 1, 0);
+    // The words of address and name, by docs/layout.md.
+    for offset in (0x10..0x58).step_by(8) {
+        let at = 0x80 * (1 + usize::from(one.slot().0)) + offset;
+        memory.atomic_u64(at).unwrap().store(0, Ordering::Relaxed);
+    }
+    let mut here = one.connect(other.slot(), NoDoorbell).unwrap();
+    assert!(here.receiver().is_rung(), "as it has introduced itself");
 }

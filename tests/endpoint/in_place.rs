@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Messages that are written and read in place, and credits.
 
-use super::support::{connect, format, join, map};
+use super::support::{connect, fill, format, join, map, Numbers};
 
 #[test]
 fn messages_are_written_and_read_in_place() {
@@ -65,6 +65,37 @@ fn what_is_dropped_is_neither_sent_nor_received() {
     assert_eq!(receiver.try_recv(&mut buffer), Ok(Some(4)));
     assert_eq!(buffer[..4], *b"some");
     assert!(receiver.peek().unwrap().is_none());
+}
+
+/// A payload of 512 bytes or more begins at a line, also where less was sent than reserved, and wherever the ring ends.
+#[test]
+fn long_payloads_begin_at_a_line_however_much_of_them_is_sent() {
+    let mapping = map(16384);
+    let region = format(mapping.memory(), 2, 11);
+    let (mut one, mut other) = (join(region, "one"), join(region, "other"));
+    let (mut one, mut other) = connect(&mut one, &mut other);
+    let (sender, receiver) = (one.sender(), other.receiver());
+    let longest = sender.longest();
+    let mut numbers = Numbers(7);
+    let (mut written, mut read) = (vec![0; longest], vec![0; longest]);
+    for number in 0..2000 {
+        let reserved = 480 + numbers.next() as usize % (longest + 1 - 480);
+        let sent = numbers.next() as usize % (reserved + 1);
+        let aligned = reserved >= 512;
+        fill(&mut written, number);
+        let grant = sender.reserve(reserved).unwrap();
+        assert!(!aligned || grant.as_ptr() as usize % 64 == 0, "{number}");
+        grant.write(0, &written[..reserved]).unwrap();
+        grant.commit_first(sent).unwrap();
+
+        let frame = receiver.peek().unwrap().unwrap();
+        assert!(!aligned || frame.as_ptr() as usize % 64 == 0, "{number}");
+        assert_eq!(frame.copy_to(&mut read), sent);
+        assert!(read[..sent] == written[..sent], "{number}");
+        frame.release().unwrap();
+        // What was written beyond is not taken for a message.
+        assert!(receiver.peek().unwrap().is_none());
+    }
 }
 
 #[test]

@@ -317,3 +317,27 @@ fn a_sender_learns_that_all_was_received() {
     assert_eq!(there.receiver().try_recv(&mut buffer), Ok(None));
     assert_eq!(here.sender().unread(), Ok(0));
 }
+
+#[test]
+fn who_waits_until_all_is_received_does_not_wait_for_one_who_has_left() {
+    for receives in [true, false] {
+        let mapping = map(4096);
+        let region = format(mapping.memory(), 2, 8);
+        let (mut one, mut other) = (join(region, "one"), join(region, "other"));
+        let (mut here, mut there) = connect(&mut one, &mut other);
+        here.sender().try_send(b"message").unwrap();
+        if receives {
+            while there.receiver().try_recv(&mut [0; 8]).unwrap().is_some() {}
+        }
+        other.leave();
+        let unread = here.sender().unread();
+        assert_eq!(
+            unread,
+            if receives {
+                Ok(0)
+            } else {
+                Err(Broken::PeerGone)
+            }
+        );
+    }
+}

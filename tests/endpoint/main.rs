@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Connections between members on threads over one memory.
 
+mod batches;
 mod doorbells;
 mod fragments;
 mod hostile;

@@ -10,7 +10,8 @@ use crate::channel::doorbell::Doorbell;
 /// A receiver that polls takes the line of a message away from the sender with each look at it; one that comes for
 /// a batch finds everything written. So many small messages pass faster together, at the price that the first of
 /// them waits for the last. What is in a batch is announced when the batch is dropped or [sent](Batch::send), and, so
-/// that the receiver can make room, when the ring is full.
+/// that the receiver can make room, when the ring is full. One that is forgotten ([`mem::forget`](core::mem::forget)) is
+/// announced with what is sent next.
 #[derive(Debug)]
 pub struct Batch<'s, 'm, D: Doorbell> {
     sender: &'s mut Sender<'m, D>,
@@ -31,11 +32,7 @@ impl<'s, 'm, D: Doorbell> Batch<'s, 'm, D> {
     /// - [`SendError::Broken`]: the connection has come to its end.
     #[inline]
     pub fn push(&mut self, message: &[u8]) -> Result<(), SendError> {
-        let pushed = self.sender.push(message);
-        if pushed == Err(SendError::Full) {
-            self.sender.announce();
-        }
-        pushed
+        self.sender.push(message)
     }
 
     /// Sends what was added.

@@ -79,7 +79,8 @@ impl<'r, 'm, D: Doorbell> Frame<'r, 'm, D> {
         self.memory
     }
 
-    /// Returns the address of the first byte, which is a multiple of 8, of 64 for one that was written as 512 bytes or more, for code that brings its own rules of access.
+    /// Returns the address of the first byte, for code that brings its own rules of access. It is a multiple of 8; of 64
+    /// if the sender had room for 512 bytes or more and the region begins at one.
     #[must_use]
     pub const fn as_ptr(&self) -> *const u8 {
         self.memory.as_ptr()

@@ -64,7 +64,8 @@ impl<'s, 'm, D: Doorbell> Grant<'s, 'm, D> {
         self.memory
     }
 
-    /// Returns the address of the first byte, which is a multiple of 8, of 64 if the room is for 512 bytes or more, for code that brings its own rules of access.
+    /// Returns the address of the first byte, for code that brings its own rules of access. It is a multiple of 8; of 64
+    /// if the room is for 512 bytes or more and the region begins at one.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.memory.as_ptr()

@@ -48,7 +48,7 @@ impl<'m> Holder<'m> {
     }
 
     #[inline]
-    fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         self.word.holds()
     }
 }

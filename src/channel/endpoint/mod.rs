@@ -116,8 +116,7 @@ impl<'m> Member<'m> {
             return Err(ConnectError::NoPeer { slot });
         }
         let own = Holder::new(region.slot(self.seat.slot), self.seat.state);
-        let own_identity = own.slot.identity(own.state).ok_or(ConnectError::Evicted)?;
-        if !region.is_current() {
+        if !own.is_there() || !region.is_current() {
             return Err(ConnectError::Evicted);
         }
         let peer = region.slot(slot.0);
@@ -143,7 +142,7 @@ impl<'m> Member<'m> {
         let back = Session::new(incarnation, own.state.incarnation).of_epoch(epoch);
         let link = Link::new(
             region,
-            (self.seat.slot, own, &own_identity),
+            (self.seat.slot, own, &self.seat.identity),
             (peer, &peer_identity),
             doorbell,
         );

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The half of a connection that sends: [`Sender`].
 
+use core::sync::atomic::{fence, Ordering};
+
 use super::batch::Batch;
 use super::error::{Broken, SendError};
 use super::grant::Grant;
@@ -42,8 +44,8 @@ impl<'m, D: Doorbell> Sender<'m, D> {
         self.producer.longest()
     }
 
-    /// Returns how many bytes of the ring are free. A message takes 8 more than its length rounded up to 8; one that does
-    /// not fit between the last and the end of the ring also takes what is there.
+    /// Returns how many bytes of the ring are free. A message takes 8 more than its length rounded up to 8, one of 512 bytes
+    /// or more up to 64 more; one that does not fit between the last and the end of the ring also takes what is there.
     ///
     /// # Errors
     ///
@@ -61,10 +63,16 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     ///
     /// # Errors
     ///
-    /// - [`Broken`]: the connection has come to its end.
+    /// - [`Broken`]: the connection has come to its end, and not all was received, or nobody can tell.
     pub fn unread(&mut self) -> Result<usize, Broken> {
-        self.free_bytes()
-            .map(|free| self.producer.size().saturating_sub(free))
+        let is_peer_there = self.link.is_peer_there();
+        // What it told before it left is seen behind this.
+        fence(Ordering::Acquire);
+        let unread = self.producer.size().saturating_sub(self.free_bytes()?);
+        if unread > 0 && !is_peer_there {
+            return Err(self.link.give_up());
+        }
+        Ok(unread)
     }
 
     /// Sends a message.
@@ -167,6 +175,8 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     /// - [`Broken`]: the connection has come to its end.
     pub fn arm(&mut self, len: usize) -> Result<Wait, Broken> {
         self.check()?;
+        // What a batch that was forgotten has added, as in `full`.
+        self.announce();
         let len = if len > self.longest() {
             self.fragment()
         } else {
@@ -256,6 +266,8 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     /// There is no room, unless because nobody is there any more.
     #[cold]
     fn full(&mut self) -> SendError {
+        // Of what a batch has added the receiver can make no room before it knows of it.
+        self.announce();
         self.link
             .check_peer()
             .map_or_else(Into::into, |()| SendError::Full)

@@ -54,6 +54,27 @@ fn a_stream_ends_when_the_peer_has_left_and_all_is_read() {
 }
 
 #[test]
+fn only_a_frame_that_was_read_in_part_is_dropped_with_the_reader() {
+    let mapping = map(4096);
+    let region = region(&mapping);
+    let (mut one, mut other) = (join(region, "one"), join(region, "other"));
+    let (here, mut there) = connect(&mut one, &mut other);
+    there.sender().try_send(b"first").unwrap();
+    there.sender().try_send(b"second").unwrap();
+    let (_, receiver) = here.split();
+    let mut target = [0; 8];
+
+    let mut reader = ByteReader::new(receiver, give_up);
+    assert_eq!(reader.is_ready(), Ok(true));
+    let mut receiver = reader.into_receiver();
+    assert_eq!(receiver.try_recv(&mut target), Ok(Some(5)));
+
+    let mut reader = ByteReader::new(receiver, give_up);
+    assert_eq!(reader.read(&mut target[..3]), Ok(3));
+    assert_eq!(reader.into_receiver().try_recv(&mut target), Ok(None));
+}
+
+#[test]
 fn one_who_waits_for_the_peer_sees_the_end_too() {
     let mapping = map(4096);
     let region = region(&mapping);

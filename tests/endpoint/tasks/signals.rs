@@ -3,7 +3,9 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use ivshmem::channel::Signal;
 
@@ -95,6 +97,45 @@ fn parts_of_a_task_with_wakers_of_their_own_share_a_signal() {
         signal.notify();
         assert!(receiving.is_woken());
         assert_eq!(receiving.poll(recv.as_mut()), Poll::Ready(Ok(3)));
+    });
+}
+
+/// Is notified when a waker that a signal has given up is dropped: it has none then.
+static WITHOUT_WAKER: Signal = Signal::new();
+/// Whether the next drop of a waker notifies.
+static NOTIFIES: AtomicBool = AtomicBool::new(false);
+static WOKEN: AtomicU32 = AtomicU32::new(0);
+static NOTIFIER: RawWakerVTable = RawWakerVTable::new(
+    |_| RawWaker::new(ptr::null(), &NOTIFIER),
+    |_| count_wake(),
+    |_| count_wake(),
+    |_| {
+        if NOTIFIES.swap(false, Ordering::Relaxed) {
+            WITHOUT_WAKER.notify();
+        }
+    },
+);
+
+fn count_wake() {
+    WOKEN.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn an_interrupt_while_another_part_of_the_task_registers_is_not_lost() {
+    connected(8, |here, mut there, _| {
+        let (mut sender, mut receiver) = here.split();
+        while sender.try_send(&[0; 64]).is_ok() {}
+        // SAFETY: 1. the functions of the table may be called from anywhere; 2. there are no data.
+        let waker = unsafe { Waker::from_raw(RawWaker::new(ptr::null(), &NOTIFIER)) };
+        let context = Context::from_waker(&waker);
+        assert!(receiver.poll_ready(&context, &WITHOUT_WAKER).is_pending());
+        // The message has come, and its interrupt does in the middle of what the task does next.
+        there.sender().try_send(b"one").unwrap();
+        NOTIFIES.store(true, Ordering::Relaxed);
+        assert!(sender.poll_ready(&context, &WITHOUT_WAKER, 64).is_pending());
+        assert!(!NOTIFIES.load(Ordering::Relaxed), "it has come");
+        assert_eq!(WOKEN.load(Ordering::Relaxed), 1);
+        assert!(receiver.poll_ready(&context, &WITHOUT_WAKER).is_ready());
     });
 }
 

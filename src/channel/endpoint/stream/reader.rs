@@ -39,8 +39,12 @@ impl<'m, D: Doorbell, W> ByteReader<'m, D, W> {
     /// Returns the receiver. The rest of a frame that was read in part is dropped.
     #[must_use]
     pub fn into_receiver(mut self) -> Receiver<'m, D> {
-        if let Some((peeked, _)) = self.input.begun {
-            self.input.receiver.pass(peeked);
+        match self.input.begun {
+            // It was looked for, and nothing of it was read: it is still there.
+            Some((_, 0)) | None => {}
+            // Somebody else's ring by now is not written to.
+            Some(_) if self.input.receiver.check().is_err() => {}
+            Some((peeked, _)) => self.input.receiver.pass(peeked),
         }
         self.input.receiver
     }
