@@ -15,6 +15,8 @@ use super::endpoint::Wait;
 /// matter how many there are, or for whom a handler notifies a task too many.
 ///
 /// A task may wait for several things with one signal, say in a `select`. Tasks that run at the same time need one each.
+/// Parts of a task that have wakers of their own, as in a `FuturesUnordered`, are best given one each too: with one for all
+/// they wake each other in turn, so that nothing is lost but the task does not sleep.
 ///
 /// # When no ring may come
 ///
