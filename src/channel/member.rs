@@ -23,7 +23,7 @@ use super::words::Words;
 pub struct Member<'m> {
     pub(super) region: Region<'m>,
     pub(super) seat: Seat,
-    /// The incarnation of each slot that was connected to last.
+    /// The incarnation of each slot that was connected to last; 0 for none.
     pub(super) connected: [u32; MAX_SLOTS],
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use ivshmem::channel::{Broken, NoDoorbell, Progress, RecvError, SendError};
+use ivshmem::channel::{Broken, ConnectError, Member, NoDoorbell, Progress, RecvError, SendError};
 use ivshmem::SharedMemory;
 
 use super::support::{fill, format, join, join_as, map, Numbers, DEADLINE};
@@ -33,12 +33,10 @@ pub fn scribble(ring: &SharedMemory<'_>, numbers: &mut Numbers) {
         0 => numbers.next(),
         1 => numbers.next() % 4096,
         2 => word.load(Ordering::Relaxed) ^ (1 << (numbers.next() % 64)),
-        // A header: present, and perhaps a fragment, of a short length.
+        // A header that is right but for its length, and for whether more follows.
         _ => {
-            1 << 32
-                | (numbers.next() & 1) << 34
-                | (numbers.next() % 64)
-                | (offset.wrapping_sub(0x180) as u64) << 45
+            let right = (word.load(Ordering::Relaxed) >> 30) << 30;
+            right | (numbers.next() & 1) << 29 | (numbers.next() % 64)
         }
     };
     word.store(value, Ordering::Relaxed);
@@ -166,4 +164,34 @@ fn what_others_write_into_the_own_slot_does_not_keep_from_connecting() {
     }
     let mut here = one.connect(other.slot(), NoDoorbell).unwrap();
     assert!(here.receiver().is_rung(), "as it has introduced itself");
+}
+
+/// Makes the member in a slot look like another incarnation of itself.
+fn pretend(memory: &SharedMemory<'_>, slot: usize, incarnation: u64) {
+    let at = 0x80 + 0x80 * slot;
+    // The state, and who it is.
+    for offset in core::iter::once(0).chain((0x10..0x58).step_by(8)) {
+        let word = memory.atomic_u64(at + offset).unwrap();
+        let low = word.load(Ordering::Relaxed) & u64::from(u32::MAX);
+        word.store(low | incarnation << 32, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_session_does_not_begin_twice_for_a_peer_that_goes_back() {
+    let mapping = map(1 << 14);
+    let memory = mapping.memory();
+    let region = format(memory, 2, RING_LOG2);
+    let (mut one, hostile) = (join(region, "one"), join(region, "hostile"));
+    let slot = hostile.slot();
+    let connect = |one: &mut Member<'_>| one.connect(slot, NoDoorbell).map(drop);
+    for incarnation in [1, 2] {
+        pretend(&memory, 1, incarnation);
+        assert_eq!(connect(&mut one), Ok(()));
+    }
+    for incarnation in [1, 2] {
+        pretend(&memory, 1, u64::from(incarnation));
+        let already = ConnectError::AlreadyConnected { slot, incarnation };
+        assert_eq!(connect(&mut one), Err(already));
+    }
 }

@@ -92,13 +92,19 @@ impl Options {
     /// - Those of [`Options::join_memory`].
     pub fn join_server(&self, path: impl AsRef<Path>) -> Result<Channels, JoinError> {
         let mut peer = Peer::connect(path).map_err(JoinError::Server)?;
-        // The server sends all of its own vectors in one go; how many it does not say.
-        while let Some(_event) = peer.next_event(Duration::ZERO).map_err(|error| {
-            JoinError::Server(match error {
-                EventError::Receive(error) => ConnectError::Receive(error),
-                EventError::Disconnected => ConnectError::Closed(crate::peer::Step::OwnVector),
-            })
-        })? {}
+        // The server sends all of its own vectors in one go; how many it does not say. One that never stops is not listened to.
+        let deadline = Deadline::after(CONNECT_LIMIT);
+        while !deadline.remaining().is_zero() {
+            let event = peer.next_event(Duration::ZERO).map_err(|error| {
+                JoinError::Server(match error {
+                    EventError::Receive(error) => ConnectError::Receive(error),
+                    EventError::Disconnected => ConnectError::Closed(crate::peer::Step::OwnVector),
+                })
+            })?;
+            if event.is_none() {
+                break;
+            }
+        }
         let bell = Bell::of(&peer);
         self.join(bell, Some(peer))
     }

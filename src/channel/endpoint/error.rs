@@ -122,7 +122,7 @@ pub enum ConnectError {
         /// The slot.
         slot: SlotIndex,
     },
-    /// This incarnation has been connected to already.
+    /// This incarnation, or a later one, has been connected to already.
     AlreadyConnected {
         /// The slot.
         slot: SlotIndex,
@@ -146,7 +146,7 @@ impl fmt::Display for ConnectError {
             ),
             Self::AlreadyConnected { slot, incarnation } => write!(
                 f,
-                "slot {slot} was connected to in its incarnation {incarnation} already; keep that endpoint"
+                "slot {slot} was connected to in its incarnation {incarnation}, or a later one, already; keep that endpoint"
             ),
             Self::Evicted => Broken::Evicted.fmt(f),
         }

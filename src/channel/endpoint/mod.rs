@@ -103,7 +103,7 @@ impl<'m> Member<'m> {
     ///
     /// - [`ConnectError::NoPeer`]: the slot is the own one, or the region does not have it.
     /// - [`ConnectError::NobodyThere`]: no member is there.
-    /// - [`ConnectError::AlreadyConnected`]: this incarnation has been connected to before.
+    /// - [`ConnectError::AlreadyConnected`]: this incarnation, or a later one, has been connected to before.
     /// - [`ConnectError::Evicted`]: this member has lost its slot.
     pub fn connect<D: Doorbell + Clone>(
         &mut self,
@@ -131,7 +131,9 @@ impl<'m> Member<'m> {
         let inward = self.ring(slot.0, self.seat.slot).ok_or(nobody)?;
         let incarnation = state.incarnation;
         let connected = self.connected.get_mut(usize::from(slot.0)).ok_or(nobody)?;
-        if *connected == incarnation {
+        // A hostile peer may go back to an earlier one, whose session would begin twice.
+        let is_later = incarnation.wrapping_sub(*connected) as i32 > 0;
+        if *connected != 0 && !is_later {
             return Err(ConnectError::AlreadyConnected { slot, incarnation });
         }
         *connected = incarnation;

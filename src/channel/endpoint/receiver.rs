@@ -136,6 +136,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
             self.patience = PATIENCE;
             self.consumer.arm().into()
         } else {
+            self.consumer.doubt();
             self.consumer.poll();
             Wait::Briefly
         };

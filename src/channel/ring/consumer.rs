@@ -232,9 +232,13 @@ impl<W: Words> Consumer<W> {
 
     /// Asks to be woken when there is a frame. Look again afterwards, then sleep as told.
     pub(crate) fn arm(&mut self) -> Sleep {
-        // The look that follows is the last for long.
-        self.looks = LOOKS_FOR_HEAD - 1;
+        self.doubt();
         self.data.arm(&self.ring, self.position + 1)
+    }
+
+    /// Has the next look that finds nothing look at the head too: it is the last for long.
+    pub(crate) fn doubt(&mut self) {
+        self.looks = LOOKS_FOR_HEAD - 1;
     }
 
     /// Says that nobody need ring.

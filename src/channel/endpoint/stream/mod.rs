@@ -2,7 +2,8 @@
 //! Messages as streams of bytes: [`ByteReader`] and [`ByteWriter`], [`ByteStream`] for both.
 //!
 //! What is written goes out as messages at once; where they begin and end is forgotten by the reader. So the two sides
-//! need not both be streams, and nothing is buffered but by the ring.
+//! need not both be streams, and nothing is buffered but by the ring. Of a message in fragments that its sender has given up,
+//! the reader hands on what came.
 //!
 //! The traits of the various libraries only name what stands here.
 
