@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::cores::Cores;
 
+/// Bytes of a page, of a line of the cache, and by which buffers are moved: allocations begin at multiples of it.
+const PAGE: usize = 4096;
+const LINE: usize = 64;
+const STEP: usize = 16;
+
 /// One who sends messages of one length.
 pub trait Tx: Send {
     /// Sends a message if there is room.
@@ -52,6 +57,8 @@ pub trait Case {
 /// A contender at work.
 pub struct Rig<C: Contender> {
     len: usize,
+    /// Where in a line the buffers of the next timing begin.
+    place: usize,
     there: (C::Tx, C::Rx),
     back: (C::Tx, C::Rx),
 }
@@ -59,12 +66,18 @@ pub struct Rig<C: Contender> {
 impl<C: Contender> Rig<C> {
     pub fn new(len: usize) -> Self {
         let [there, back] = C::make(len);
-        Self { len, there, back }
+        Self {
+            len,
+            place: 0,
+            there,
+            back,
+        }
     }
 }
 
 impl<C: Contender> Case for Rig<C> {
     fn time(&mut self, cores: Cores, motion: Motion, count: u32) -> f64 {
+        self.place = (self.place + STEP) % LINE;
         let elapsed = match motion {
             Motion::RoundTrip | Motion::Wake => self.round_trip(cores, count),
             Motion::Stream => self.stream(cores, count),
@@ -75,52 +88,77 @@ impl<C: Contender> Case for Rig<C> {
 
 impl<C: Contender> Rig<C> {
     fn round_trip(&mut self, cores: Cores, count: u32) -> Duration {
-        let (message, mut buffer) = (vec![0x5a; self.len], vec![0; self.len]);
-        let mut echo = vec![0; self.len];
+        let message = Buffer::new(self.len, 0x5a, self.place);
+        let [mut buffer, mut echo] = [(); 2].map(|()| Buffer::new(self.len, 0, self.place));
         let ((ask, asked), (answer, answered)) = (&mut self.there, &mut self.back);
         let (elapsed, ()) = cores.run(
             || {
                 let start = Instant::now();
                 for _ in 0..count {
-                    send(ask, &message);
+                    send(ask, message.bytes());
                     ask.flush();
-                    recv(answered, &mut buffer);
+                    recv(answered, buffer.bytes_mut());
                 }
                 start.elapsed()
             },
             || {
                 for _ in 0..count {
-                    recv(asked, &mut echo);
-                    send(answer, &echo);
+                    recv(asked, echo.bytes_mut());
+                    send(answer, echo.bytes());
                     answer.flush();
                 }
             },
         );
-        assert_eq!(buffer[..8], message[..8], "what came back");
+        assert_eq!(buffer.bytes()[..8], message.bytes()[..8], "what came back");
         elapsed
     }
 
     fn stream(&mut self, cores: Cores, count: u32) -> Duration {
-        let message = vec![0x5a; self.len];
-        let mut buffer = vec![0; self.len];
+        let message = Buffer::new(self.len, 0x5a, self.place);
+        let mut buffer = Buffer::new(self.len, 0, self.place);
         let (tx, rx) = &mut self.there;
         let (elapsed, ()) = cores.run(
             || {
                 let start = Instant::now();
                 for _ in 0..count {
-                    recv(rx, &mut buffer);
+                    recv(rx, buffer.bytes_mut());
                 }
                 start.elapsed()
             },
             || {
                 for _ in 0..count {
-                    send(tx, &message);
+                    send(tx, message.bytes());
                 }
                 tx.flush();
             },
         );
-        assert_eq!(buffer[..8], message[..8], "what came");
+        assert_eq!(buffer.bytes()[..8], message.bytes()[..8], "what came");
         elapsed
+    }
+}
+
+/// A private buffer that begins at another place of a line for each timing: how copies of much fare depends on where both
+/// sides are, by half and more, and that shall not be the luck of an allocation.
+struct Buffer {
+    memory: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Buffer {
+    /// Begins `place` bytes behind the start of a page.
+    fn new(len: usize, value: u8, place: usize) -> Self {
+        let memory = vec![value; len + 2 * PAGE];
+        let start = (memory.as_ptr() as usize).wrapping_neg() % PAGE + place;
+        Self { memory, start, len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.len]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + self.len]
     }
 }
 

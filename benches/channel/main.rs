@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The speed of channels, against what they are made of and against the rings of other crates.
 //!
-//! `cargo bench --bench channel` prints a table; with `-- --gate` it fails if a ratio misses its goal by more than the slack
-//! that a busy machine needs. Only ratios mean something, and only within one group: all its cases are timed in turn, for
+//! `cargo bench --bench channel` prints a table and which goals it misses; with `-- --gate` it fails if a ratio misses its goal
+//! by more than the slack that a busy machine needs, three times in a row. Only ratios mean something, and only within one group: all its cases are timed in turn, for
 //! a few milliseconds each, on two pinned cores, and a timing during which the [placement](cores) of the cores changed is
 //! dropped. For steady figures give it the cores alone: `chrt -f 20 cargo bench --bench channel`.
 
@@ -23,8 +23,11 @@ use table::{groups, Group, Shown};
 /// Bytes of every ring that is compared.
 pub const RING_LEN: usize = 4 << 20;
 
-/// What is added to a goal on a busy machine.
+/// What is added to a goal of round trips on a busy machine.
 const SLACK: f64 = 1.3;
+/// What is added to a goal of streams: each has two stable states, in which the receiver is at the sender's heels or a ring
+/// behind. They differ by about two, and which one a run falls into is chance.
+const STREAM_SLACK: f64 = 2.2;
 /// How often the gate tries again: interference passes, slowness does not.
 const ATTEMPTS: usize = 3;
 
@@ -81,6 +84,10 @@ fn print(group: &Group, shown: &Shown) {
 /// Returns whether all goals hold, and says which do not.
 fn holds(group: &Group, shown: &Shown) -> bool {
     let mut all = true;
+    let slack = match group.motion {
+        Motion::RoundTrip | Motion::Wake => SLACK,
+        Motion::Stream => STREAM_SLACK,
+    };
     for goal in group.goals {
         let ratio = match (group.find(goal.ours), group.find(goal.other)) {
             (Some(ours), Some(other)) => shown.ratio(ours, other),
@@ -88,7 +95,7 @@ fn holds(group: &Group, shown: &Shown) -> bool {
         };
         let verdict = match ratio {
             Some(ratio) if ratio <= goal.factor => continue,
-            Some(ratio) if ratio <= goal.factor * SLACK => {
+            Some(ratio) if ratio <= goal.factor * slack => {
                 format!("{ratio:.2}, within the slack")
             }
             Some(ratio) => {
