@@ -8,6 +8,7 @@
 
 use core::sync::atomic::{fence, AtomicU64, Ordering};
 
+use crate::memory::full_fence;
 use crate::SharedMemory;
 
 /// Words of 64 bits, little-endian, and bytes between them.
@@ -114,7 +115,10 @@ impl<'m> Words for SharedMemory<'m> {
 
     #[inline]
     fn fence(&self, order: Ordering) {
-        fence(order);
+        match order {
+            Ordering::SeqCst => full_fence(),
+            order => fence(order),
+        }
     }
 
     #[inline]

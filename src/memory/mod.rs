@@ -304,6 +304,14 @@ impl<'m> SharedMemory<'m> {
     }
 }
 
+/// Orders all accesses to shared memory before this before all behind it, for all machines.
+///
+/// As `fence(SeqCst)`, which is not enough where a machine is emulated.
+#[inline]
+pub(crate) fn full_fence() {
+    processor::full_fence();
+}
+
 // SAFETY: the view is an address and a length, valid on every CPU for `'m`.
 unsafe impl Send for SharedMemory<'_> {}
 // SAFETY: `&SharedMemory` permits only atomics and volatile copies, and every user of this

@@ -13,6 +13,11 @@ pub(super) const fn means() -> Means {
     Means::empty()
 }
 
+/// Orders all accesses before this before all behind it, also for other machines.
+pub(super) fn full_fence() {
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}
+
 /// Does nothing.
 pub(super) const fn expect_write(_: *const u8) {}
 

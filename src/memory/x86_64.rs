@@ -39,36 +39,72 @@ pub(super) const STRINGS: Means = Means::STRINGS.union(BASE);
 /// A bit that no [`Means`] has: CPUID was asked.
 const KNOWN: u8 = 0x80;
 
+/// Another: the processor is QEMU's TCG.
+const EMULATED: u8 = 0x40;
+
 /// What CPUID told, once it was asked; a fact about the processor, the same for all devices.
 static FOUND: AtomicU8 = AtomicU8::new(0);
 
 /// Returns what copies are best made with here.
 pub(super) fn means() -> Means {
-    let found = FOUND.load(Ordering::Relaxed);
-    if found & KNOWN != 0 {
-        return Means::from_bits_truncate(found);
-    }
-    let means = ask();
-    FOUND.store(means.bits() | KNOWN, Ordering::Relaxed);
-    means
+    Means::from_bits_truncate(found())
 }
 
-/// Asks CPUID.
-fn ask() -> Means {
+/// Returns what CPUID told, or tells.
+#[inline]
+fn found() -> u8 {
+    let found = FOUND.load(Ordering::Relaxed);
+    if found & KNOWN != 0 {
+        return found;
+    }
+    ask_once()
+}
+
+#[cold]
+fn ask_once() -> u8 {
+    let found = KNOWN
+        | if is_emulated() {
+            EMULATED
+        } else {
+            ask().bits()
+        };
+    FOUND.store(found, Ordering::Relaxed);
+    found
+}
+
+/// Orders all accesses before this before all behind it, also for other machines.
+///
+/// QEMU's TCG emulates a machine that has one processor without regard to others: its locked instructions are not locked, and
+/// its barriers are none (seen with QEMU 7.2.22: one wake-up in some 100,000 was lost between two such guests, and none where
+/// each could have two processors). The time stamp counter is read under a lock of QEMU's, by an exchange of the host's.
+#[inline]
+pub(super) fn full_fence() {
+    // SAFETY: it accesses nothing.
+    unsafe { asm!("mfence", options(nostack, preserves_flags)) };
+    if found() & EMULATED != 0 {
+        // SAFETY: it accesses nothing, and is allowed where the system has not forbidden it to its processes.
+        unsafe { asm!("rdtsc", out("eax") _, out("edx") _, options(nostack, preserves_flags)) };
+    }
+}
+
+/// Asks CPUID whether the processor is TCG.
+fn is_emulated() -> bool {
     const HYPERVISOR: u32 = 1 << 31; // leaf 1, ECX
-    const ERMS: u32 = 1 << 9; // leaf 7, EBX: enhanced `rep movsb`
-    const FSRM: u32 = 1 << 4; // leaf 7, EDX: fast short `rep movsb`
     const SIGNATURE: u32 = 0x4000_0000;
 
-    let basic = cpuid(1);
-    if basic.ecx & HYPERVISOR != 0 {
-        let signature = cpuid(SIGNATURE);
-        if [signature.ebx, signature.ecx, signature.edx]
-            == [*b"TCGT", *b"CGTC", *b"GTCG"].map(u32::from_le_bytes)
-        {
-            return Means::empty();
-        }
+    if cpuid(1).ecx & HYPERVISOR == 0 {
+        return false;
     }
+    let signature = cpuid(SIGNATURE);
+    [signature.ebx, signature.ecx, signature.edx]
+        == [*b"TCGT", *b"CGTC", *b"GTCG"].map(u32::from_le_bytes)
+}
+
+/// Asks CPUID of a processor that is not emulated.
+fn ask() -> Means {
+    const ERMS: u32 = 1 << 9; // leaf 7, EBX: enhanced `rep movsb`
+    const FSRM: u32 = 1 << 4; // leaf 7, EDX: fast short `rep movsb`
+
     let mut means = BASE;
     if cpuid(0).eax < 7 {
         return means;
@@ -77,7 +113,7 @@ fn ask() -> Means {
     means.set(Means::STRINGS, features.ebx & ERMS != 0);
     #[cfg(any(unix, windows))]
     means.insert(wide_registers(
-        basic.ecx,
+        cpuid(1).ecx,
         features.ebx,
         features.edx & FSRM != 0,
     ));
