@@ -90,49 +90,51 @@ impl<C: Contender> Rig<C> {
     fn round_trip(&mut self, cores: Cores, count: u32) -> Duration {
         let message = Buffer::new(self.len, 0x5a, self.place);
         let [mut buffer, mut echo] = [(); 2].map(|()| Buffer::new(self.len, 0, self.place));
+        let (message, buffer, echo) = (message.bytes(), buffer.bytes_mut(), echo.bytes_mut());
         let ((ask, asked), (answer, answered)) = (&mut self.there, &mut self.back);
         let (elapsed, ()) = cores.run(
             || {
                 let start = Instant::now();
                 for _ in 0..count {
-                    send(ask, message.bytes());
+                    send(ask, message);
                     ask.flush();
-                    recv(answered, buffer.bytes_mut());
+                    recv(answered, buffer);
                 }
                 start.elapsed()
             },
             || {
                 for _ in 0..count {
-                    recv(asked, echo.bytes_mut());
-                    send(answer, echo.bytes());
+                    recv(asked, echo);
+                    send(answer, echo);
                     answer.flush();
                 }
             },
         );
-        assert_eq!(buffer.bytes()[..8], message.bytes()[..8], "what came back");
+        assert_eq!(buffer[..8], message[..8], "what came back");
         elapsed
     }
 
     fn stream(&mut self, cores: Cores, count: u32) -> Duration {
         let message = Buffer::new(self.len, 0x5a, self.place);
         let mut buffer = Buffer::new(self.len, 0, self.place);
+        let (message, buffer) = (message.bytes(), buffer.bytes_mut());
         let (tx, rx) = &mut self.there;
         let (elapsed, ()) = cores.run(
             || {
                 let start = Instant::now();
                 for _ in 0..count {
-                    recv(rx, buffer.bytes_mut());
+                    recv(rx, buffer);
                 }
                 start.elapsed()
             },
             || {
                 for _ in 0..count {
-                    send(tx, message.bytes());
+                    send(tx, message);
                 }
                 tx.flush();
             },
         );
-        assert_eq!(buffer.bytes()[..8], message.bytes()[..8], "what came");
+        assert_eq!(buffer[..8], message[..8], "what came");
         elapsed
     }
 }

@@ -26,7 +26,7 @@
 #![allow(unsafe_code)]
 
 mod copy;
-#[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "x86_64.rs")]
+#[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "x86_64/mod.rs")]
 #[cfg_attr(not(all(target_arch = "x86_64", not(miri))), path = "portable.rs")]
 mod processor;
 mod strategy;

@@ -18,26 +18,25 @@
 //! | word | written by | stores | loads |
 //! | --- | --- | --- | --- |
 //! | session | its side | 0 relaxed, then a sequentially consistent fence; the session release | acquire |
-//! | header | producer | the first one of what is announced release; all others, and the 0, relaxed | acquire |
+//! | header | producer | the first one of what is announced release; all others, and the 0 behind it and on start, relaxed | acquire |
 //! | payload | producer | bytes, before the header | bytes, before an acquire fence and a look at the producer's session |
-//! | tail | consumer | 0 relaxed, on start; then release | acquire; where it is of another session, before a look at the consumer's |
-//! | head | producer | release | acquire, seldom, before another look at the header |
+//! | tail | consumer | that of position 0 relaxed, on start; then release | acquire; where it is of another session, before a look at the consumer's |
+//! | head | producer | that of position 0 relaxed, on start; then release | acquire, seldom, before another look at the header |
 //!
 //! For wishes and promises see [`notify`](super::notify).
 //!
 //! # Sessions
 //!
 //! Whoever begins a session takes away its side's old one, fences, and only then writes anything else. So a reader that has seen
-//! any word or byte of the new session finds, after an acquire, that the old one is gone: it
-//! never takes the one for the other. No session comes back, because incarnations count on.
+//! any word or byte of the new session finds, after an acquire, that the old one is gone: it never takes the one for the other. No session comes back, because incarnations count on.
 //!
 //! The producer may send before the consumer has come: until then it takes the tail for 0. The consumer
 //! reads nothing before the producer has begun, because what lies in the ring may be from before.
 //!
-//! Headers and the tail carry a [`Key`] of their session besides. Somebody who was stopped before a store, lost its slot
-//! meanwhile and then makes that store has written nothing that its successor's peer believes: a producer passes over such a tail, which
-//! the consumer puts right; a consumer takes such a header for what it is, the end of the ring's sense, and not for a message. Where such a store has
-//! taken a header away, the head tells.
+//! Headers, head and tail carry a [`Key`] of their session besides. Somebody who was stopped before a store, lost its slot
+//! meanwhile and then makes that store has written nothing that its successor's peer believes: a producer passes over such a
+//! tail, which the consumer puts right; a consumer takes such a header for what it is, the end of the ring's sense, and not
+//! for a message. Where such a store has taken a header away, the head tells.
 
 mod consumer;
 mod frame;

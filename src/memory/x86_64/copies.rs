@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What x86-64 processors have for copies: vector registers and string instructions, and how to tell.
-//!
-//! All of it is assembly: what the compiler cannot see it can neither split, repeat nor reorder. The numbers
-//! of CPUID are from the Intel SDM, volume 2A, "CPUID", and those of hypervisors from QEMU's `target/i386/cpu.c`.
+//! Copies by vector registers and string instructions.
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::copy::{copy, words, Shared, SHORT};
-use super::strategy::{CopyStrategy, Means};
-use super::LINE;
+use crate::memory::copy::{copy, words, Shared, SHORT};
+use crate::memory::strategy::{CopyStrategy, Means};
+use crate::memory::LINE;
 
 /// From how many register widths on `rep movsb` is faster than they: 1 KiB for words, 4 KiB for AVX.
 /// Measured on Sapphire Rapids by `cargo bench --bench copy`; C libraries do much the same.
@@ -26,147 +22,13 @@ const SHORT_TO: usize = 64;
 #[cfg(any(unix, windows))]
 const AVX_FROM: usize = 256;
 
-/// The vector registers that the target has anyway.
-const BASE: Means = if cfg!(target_feature = "sse2") {
-    Means::SSE2
-} else {
-    Means::empty()
-};
-
-/// What [`CopyStrategy::STRINGS`](super::CopyStrategy::STRINGS) uses.
-pub(super) const STRINGS: Means = Means::STRINGS.union(BASE);
-
-/// A bit that no [`Means`] has: CPUID was asked.
-const KNOWN: u8 = 0x80;
-
-/// Another: the processor is QEMU's TCG.
-const EMULATED: u8 = 0x40;
-
-/// What CPUID told, once it was asked; a fact about the processor, the same for all devices.
-static FOUND: AtomicU8 = AtomicU8::new(0);
-
-/// Returns what copies are best made with here.
-pub(super) fn means() -> Means {
-    Means::from_bits_truncate(found())
-}
-
-/// Returns what CPUID told, or tells.
-#[inline]
-fn found() -> u8 {
-    let found = FOUND.load(Ordering::Relaxed);
-    if found & KNOWN != 0 {
-        return found;
-    }
-    ask_once()
-}
-
-#[cold]
-fn ask_once() -> u8 {
-    let found = KNOWN
-        | if is_emulated() {
-            EMULATED
-        } else {
-            ask().bits()
-        };
-    FOUND.store(found, Ordering::Relaxed);
-    found
-}
-
-/// Orders all accesses before this before all behind it, also for other machines.
-///
-/// QEMU's TCG emulates a machine that has one processor without regard to others: its locked instructions are not locked, and
-/// its barriers are none (seen with QEMU 7.2.22: one wake-up in some 100,000 was lost between two such guests, and none where
-/// each could have two processors). The time stamp counter is read under a lock of QEMU's, by an exchange of the host's.
-#[inline]
-pub(super) fn full_fence() {
-    // SAFETY: it accesses nothing.
-    unsafe { asm!("mfence", options(nostack, preserves_flags)) };
-    if found() & EMULATED != 0 {
-        // SAFETY: it accesses nothing, and is allowed where the system has not forbidden it to its processes.
-        unsafe { asm!("rdtsc", out("eax") _, out("edx") _, options(nostack, preserves_flags)) };
-    }
-}
-
-/// Asks CPUID whether the processor is TCG.
-fn is_emulated() -> bool {
-    const HYPERVISOR: u32 = 1 << 31; // leaf 1, ECX
-    const SIGNATURE: u32 = 0x4000_0000;
-
-    if cpuid(1).ecx & HYPERVISOR == 0 {
-        return false;
-    }
-    let signature = cpuid(SIGNATURE);
-    [signature.ebx, signature.ecx, signature.edx]
-        == [*b"TCGT", *b"CGTC", *b"GTCG"].map(u32::from_le_bytes)
-}
-
-/// Asks CPUID of a processor that is not emulated.
-fn ask() -> Means {
-    const ERMS: u32 = 1 << 9; // leaf 7, EBX: enhanced `rep movsb`
-    const FSRM: u32 = 1 << 4; // leaf 7, EDX: fast short `rep movsb`
-
-    let mut means = BASE;
-    if cpuid(0).eax < 7 {
-        return means;
-    }
-    let features = cpuid(7);
-    means.set(Means::STRINGS, features.ebx & ERMS != 0);
-    #[cfg(any(unix, windows))]
-    means.insert(wide_registers(
-        cpuid(1).ecx,
-        features.ebx,
-        features.edx & FSRM != 0,
-    ));
-    means
-}
-
-/// Returns which wide registers a process has, from leaf 1 ECX and leaf 7 EBX. `recent` processors do not slow
-/// down when they use the widest.
-#[cfg(any(unix, windows))]
-fn wide_registers(basic: u32, features: u32, recent: bool) -> Means {
-    const OSXSAVE_AND_AVX: u32 = 3 << 27;
-    const AVX512F: u32 = 1 << 16;
-    /// SSE and the upper halves of YMM.
-    const SAVES_AVX: u32 = 0x06;
-    /// Those, the mask registers, the upper halves of ZMM and the upper 16 of them.
-    const SAVES_AVX512: u32 = 0xe6;
-
-    let mut means = Means::empty();
-    if basic & OSXSAVE_AND_AVX != OSXSAVE_AND_AVX {
-        return means;
-    }
-    let saved: u32;
-    // SAFETY: OSXSAVE says that XGETBV works in any ring; XCR0 is what ECX = 0 reads.
-    unsafe {
-        asm!("xgetbv", in("ecx") 0, out("eax") saved, out("edx") _,
-            options(nomem, nostack, preserves_flags));
-    }
-    means.set(Means::AVX, saved & SAVES_AVX == SAVES_AVX);
-    let avx512 = recent && features & AVX512F != 0;
-    means.set(
-        Means::AVX512,
-        avx512 && saved & SAVES_AVX512 == SAVES_AVX512,
-    );
-    means
-}
-
-/// Returns sub-leaf 0 of a leaf of CPUID.
-fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
-    // Unsafe in Rust 1.75, safe in newer versions, which would find the block needless.
-    #[allow(unused_unsafe)]
-    // SAFETY: every x86-64 processor has the instruction, and answers to any leaf.
-    unsafe {
-        core::arch::x86_64::__cpuid_count(leaf, 0)
-    }
-}
-
 /// Copies `len` bytes.
 ///
 /// # Safety
 ///
 /// As for [`words`], and `means` must be those of a `CopyStrategy`.
 #[inline(never)]
-pub(super) unsafe fn copy_long(
+pub(in crate::memory) unsafe fn copy_long(
     means: Means,
     to: *mut u8,
     from: *const u8,
@@ -233,19 +95,9 @@ unsafe fn strings(means: Means, to: *mut u8, from: *const u8, len: usize, shared
     }
 }
 
-/// Has the line at `address` fetched for writing; whatever the address is, that is a hint.
-#[inline]
-pub(super) fn expect_write(address: *const u8) {
-    // SAFETY: `prefetchw` accesses nothing and never faults; processors of 64 bits that lack it take it for a no-op (Intel
-    // SDM, volume 2B, "PREFETCHW"; AMD APM, volume 3, likewise).
-    unsafe {
-        asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-}
-
 /// Returns whether a copy of `len` bytes writes what comes first last.
 #[inline]
-pub(super) const fn is_backward(means: Means, len: usize) -> bool {
+pub(in crate::memory) const fn is_backward(means: Means, len: usize) -> bool {
     #[cfg(target_feature = "sse2")]
     if means.contains(Means::SSE2) && len >= SHORT && len <= SHORT_TO {
         return true;
@@ -260,7 +112,12 @@ pub(super) const fn is_backward(means: Means, len: usize) -> bool {
 ///
 /// As for [`words`].
 #[inline]
-pub(super) unsafe fn copy_short(to: *mut u8, from: *const u8, len: usize, shared: Shared) {
+pub(in crate::memory) unsafe fn copy_short(
+    to: *mut u8,
+    from: *const u8,
+    len: usize,
+    shared: Shared,
+) {
     if len < WORD {
         // SAFETY: the caller gives the same guarantees.
         return unsafe { words(to, from, len, shared) };
