@@ -5,7 +5,7 @@
 //! that behaves differently on two backends is a finding.
 //!
 //! [`party`] is what members of a region of channels do in guests and on the host alike, [`demo`] how they
-//! converse for `cargo xtask demo`, [`bench`] how fast they are,
+//! converse for `cargo xtask demo`, [`mod@bench`] how fast they are,
 //! [`traffic`] what trials have them exchange.
 
 #![no_std]

@@ -18,7 +18,7 @@
 //! | [`guests`] | machines with an ivshmem device, and servers, for trials |
 //! | [`party`] | two guests and this process on one region of channels |
 //! | [`demo`] | they talk |
-//! | [`bench`] | they measure |
+//! | [`mod@bench`] | they measure |
 //! | [`figures`] | how figures are shown and written down |
 //! | [`fuzz`] | runs of the fuzz targets |
 //! | [`trials`] | test binaries whose trials need virtual machines |
