@@ -80,18 +80,15 @@ const WAKE: &[Goal] = &[
     goal("ours, looking first", 1.1, "ours, polling"),
 ];
 
-/// Returns all that is compared.
-pub fn groups() -> Vec<Group> {
-    use Motion::{RoundTrip, Stream};
-    vec![
-        wake(),
-        group::<64, { RING_LEN / 64 }>(RoundTrip, 5_000, ROUND_TRIP),
-        group::<8, { RING_LEN / 8 }>(Stream, 100_000, STREAM),
-        group::<64, { RING_LEN / 64 }>(Stream, 50_000, STREAM_64),
-        group::<1024, { RING_LEN / 1024 }>(Stream, 10_000, STREAM),
-        group::<65536, { RING_LEN / 65536 }>(Stream, 300, STREAM_64_KIB),
-    ]
-}
+/// All that is compared; each is made when its turn comes, so that nothing of another is alive meanwhile.
+pub const GROUPS: [fn() -> Group; 6] = [
+    wake,
+    || group::<64, { RING_LEN / 64 }>(Motion::RoundTrip, 5_000, ROUND_TRIP),
+    || group::<8, { RING_LEN / 8 }>(Motion::Stream, 100_000, STREAM),
+    || group::<64, { RING_LEN / 64 }>(Motion::Stream, 50_000, STREAM_64),
+    || group::<1024, { RING_LEN / 1024 }>(Motion::Stream, 10_000, STREAM),
+    || group::<65536, { RING_LEN / 65536 }>(Motion::Stream, 300, STREAM_64_KIB),
+];
 
 fn group<const N: usize, const ITEMS: usize>(
     motion: Motion,
