@@ -108,7 +108,7 @@ impl Placement {
     /// Tells it from the [distance](Cores::distance).
     pub const fn of(distance_ns: f64) -> Self {
         match distance_ns {
-            ns if ns < 95.0 => Self::Smt,
+            ns if ns < 75.0 => Self::Smt,
             ns if ns < 300.0 => Self::Near,
             _ => Self::Far,
         }
