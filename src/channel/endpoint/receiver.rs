@@ -222,8 +222,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// Finds out why there is nothing.
     #[inline]
     fn look_at_peer(&mut self) -> Result<Option<Peeked>, Broken> {
-        let asked = self.consumer.publish();
-        self.link.ring_if(asked);
+        self.publish();
         if self.link.is_peer_there() {
             return Ok(None);
         }
@@ -288,7 +287,8 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
         }
     }
 
-    #[cold]
+    /// Says how far this side has come, and rings if the sender waits for that.
+    #[inline]
     fn publish(&mut self) {
         let asked = self.consumer.publish();
         self.link.ring_if(asked);

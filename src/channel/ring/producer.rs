@@ -138,7 +138,8 @@ impl<W: Words> Producer<W> {
             return None;
         }
         let granted = self.next(len);
-        self.has_room(&granted).then_some(granted)
+        let has_room = granted.needs() - self.tail <= self.place.size() as u64;
+        has_room.then_some(granted)
     }
 
     /// Finds room for a payload of `len` bytes, at most [`Producer::longest`]; `None` while there is none.
@@ -147,12 +148,12 @@ impl<W: Words> Producer<W> {
     #[inline(always)]
     pub(crate) fn grant(&mut self, len: usize) -> Result<Option<Granted>, RingError> {
         debug_assert!(len <= self.longest(), "{len}");
-        let granted = self.next(len);
-        if self.has_room(&granted) {
-            return Ok(Some(granted));
+        let known = self.glance(len);
+        if known.is_some() {
+            return Ok(known);
         }
         self.refresh()?;
-        Ok(self.has_room(&granted).then_some(granted))
+        Ok(self.glance(len))
     }
 
     /// Returns where the next frame will be: before the end of the ring, or at its start.
@@ -178,11 +179,6 @@ impl<W: Words> Producer<W> {
             len,
             end,
         }
-    }
-
-    #[inline(always)]
-    const fn has_room(&self, granted: &Granted) -> bool {
-        granted.needs() - self.tail <= self.place.size() as u64
     }
 
     /// Writes a granted frame with this payload, of the length that was asked for, to be announced together with others.
