@@ -1,30 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The command line of `ivshmem`.
+//! `ivshmem server`.
 
 use std::path::PathBuf;
+use std::thread;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use ivshmem_host::protocol::MAX_VECTORS;
-use ivshmem_host::server::{Backing, Config, DEFAULT_MODE};
+use ivshmem_host::server::{raise_descriptor_limit, Backing, Config, Server, DEFAULT_MODE};
 use ivshmem_host::size;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-/// Shared memory and doorbells between virtual machines and host processes (QEMU's ivshmem).
-#[derive(Debug, Parser)]
-// Without arguments: an error like any other, not the help on stderr.
-#[command(name = "ivshmem", version, arg_required_else_help = false)]
-pub(crate) struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
+use super::output::log;
+use super::{Exit, Failure};
 
-/// A subcommand.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Server(ServerArguments),
-}
-
-const SERVER_EXAMPLE: &str = "\
+const EXAMPLE: &str = "\
 Example, with as many virtual machines as you like:
   ivshmem server --socket /tmp/ivshmem.sock --size 4M --vectors 2
   qemu-system-x86_64 ... \\
@@ -44,8 +34,8 @@ Exit status: 0 after a signal, 2 if the server could not start or failed.";
 
 /// Serve shared memory and doorbells to virtual machines and host processes.
 #[derive(Debug, Args)]
-#[command(after_help = SERVER_EXAMPLE)]
-pub(crate) struct ServerArguments {
+#[command(after_help = EXAMPLE)]
+pub(super) struct Arguments {
     /// Where clients connect. A socket that nobody listens at any more is replaced;
     /// PATH.lock next to it keeps a second server away.
     #[arg(long, value_name = "PATH")]
@@ -74,8 +64,46 @@ pub(crate) struct ServerArguments {
     shm_file: Option<PathBuf>,
 }
 
-impl From<ServerArguments> for Config {
-    fn from(arguments: ServerArguments) -> Self {
+/// Serves until SIGTERM or SIGINT.
+pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let config = Config::from(arguments);
+    if let Err(error) = raise_descriptor_limit() {
+        log(format_args!(
+            "the limit of open files stays as it is: {error}"
+        ));
+    }
+    // Caught before there is anything to clean up.
+    let mut signals = Signals::new([SIGTERM, SIGINT])
+        .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
+    let server = Server::bind(config).map_err(Failure::new)?;
+    let stop = server.stop_handle();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                stop.stop();
+            }
+        })
+        .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
+    let config = server.config();
+    log(format_args!(
+        "listening at {}: {} bytes of shared memory, {} per client, at most {} clients",
+        config.socket.display(),
+        config.size_bytes,
+        match config.vectors {
+            1 => "1 vector".to_owned(),
+            vectors => format!("{vectors} vectors"),
+        },
+        server.client_limit(),
+    ));
+    server
+        .run(|event| log(event))
+        .map_err(|error| Failure::new(format!("the server failed: {error}")))?;
+    Ok(Exit::Success)
+}
+
+impl From<Arguments> for Config {
+    fn from(arguments: Arguments) -> Self {
         Self {
             mode: arguments.mode.0,
             group: arguments.group,
@@ -105,29 +133,9 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
         .ok_or_else(|| "not an octal number from 0 to 0777".to_owned())
 }
 
-/// Renders an error of the command line as one line.
-pub(crate) fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let words = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let message = words.strip_prefix("error: ").unwrap_or(&words);
-    format!("{message} (try --help)")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn modes_are_octal() {

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line of `ivshmem`: one file for each subcommand, with its arguments and what it does.
+//!
+//! Results go to stdout, everything else to stderr, where every error is one line that says what, where and what to do.
+
+mod output;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Shared memory and doorbells between virtual machines and host processes (QEMU's ivshmem).
+#[derive(Debug, Parser)]
+// Without arguments: an error like any other, not the help on stderr.
+#[command(name = "ivshmem", version, arg_required_else_help = false, after_help = EXIT_CODES)]
+struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A subcommand, in the order of the help.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Server(server::Arguments),
+}
+
+const EXIT_CODES: &str = "\
+Exit status: 0 if all is well, 1 if what was asked for is not so (nobody answered, something is wrong
+with what was looked at), 2 if the command could not do its work, for a wrong argument as well.";
+
+/// How a command that did its work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// All is well.
+    Success,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => Self::SUCCESS,
+        }
+    }
+}
+
+/// Exit code for whatever keeps a command from doing its work.
+const FAILURE: u8 = 2;
+
+/// What keeps a command from doing its work: one line.
+#[derive(Debug)]
+struct Failure(String);
+
+impl Failure {
+    fn new(line: impl ToString) -> Self {
+        Self(line.to_string())
+    }
+}
+
+/// Runs the command that the process's arguments ask for.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            output::log(one_line(&error));
+            return ExitCode::from(FAILURE);
+        }
+        // Help or version. If it cannot be printed, nobody wants to read it.
+        Err(text) => {
+            let _ = text.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let result = match cli.command {
+        Command::Server(arguments) => server::run(arguments),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(Failure(line)) => {
+            output::log(line);
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// Renders an error of the command line as one line.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let words = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let message = words.strip_prefix("error: ").unwrap_or(&words);
+    format!("{message} (try --help)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
