@@ -44,7 +44,7 @@ pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
 pub use running::RunningServer;
 pub use stop::Stop;
 
-use crate::deadline::timespec;
+use crate::deadline::{timespec, Deadline};
 use registry::{refuse, Registry, RETRY_INTERVAL};
 use socket::Listener;
 
@@ -59,6 +59,7 @@ pub struct Server {
     memory: Arc<OwnedFd>,
     stop: Stop,
     client_limit: ClientLimit,
+    alive: Option<Alive>,
     config: Config,
 }
 
@@ -69,17 +70,43 @@ impl Server {
     ///
     /// Any [`BindError`]. Nothing is left behind then, but a stale socket may have gone.
     pub fn bind(config: Config) -> Result<Self, BindError> {
+        let grant = config.access.resolve()?;
+        Self::start(config, |config| Listener::bind(&config.socket, &grant))
+    }
+
+    /// Creates the shared memory and serves at `listener`, a socket that was made elsewhere, such as by systemd.
+    ///
+    /// It keeps the access it has, its file stays at the end, and those who have connected by then and are not
+    /// clients yet wait for the next server there. The path in [`Server::config`] becomes
+    /// that of `listener`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Any [`BindError`] but those of making a socket; [`BindError::NotAListener`] for other descriptors.
+    pub fn bind_at(listener: impl Into<OwnedFd>, config: Config) -> Result<Self, BindError> {
+        Self::start(config, |config| {
+            let (listener, path) = Listener::adopt(listener.into())?;
+            if let Some(path) = path {
+                config.socket = path;
+            }
+            Ok(listener)
+        })
+    }
+
+    fn start(
+        mut config: Config,
+        listen: impl FnOnce(&mut Config) -> Result<Listener, BindError>,
+    ) -> Result<Self, BindError> {
         config.check()?;
         let client_limit = ClientLimit::of_process(config.vectors, config.max_clients)?;
-        let socket_grant = config.access.resolve()?;
-        let memory_grant = config.memory_access().resolve()?;
+        let grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
             error,
         })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
-        let memory = memory::NewMemory::create(&config, &memory_grant)?;
-        let listener = Listener::bind(&config.socket, &socket_grant)?;
+        let memory = memory::NewMemory::create(&config, &grant)?;
+        let listener = listen(&mut config)?;
         let memory = Arc::new(memory.keep());
         Ok(Self {
             listener,
@@ -87,6 +114,7 @@ impl Server {
             memory,
             stop,
             client_limit,
+            alive: None,
             config,
         })
     }
@@ -124,10 +152,20 @@ impl Server {
         self.memory.as_fd()
     }
 
+    /// Has [`Server::run`] report [`Event::Alive`] every `interval`, for a watchdog: the loop that
+    /// serves the clients is what reports, so it stands still if they do.
+    pub fn report_alive(&mut self, interval: Duration) {
+        self.alive = Some(Alive {
+            interval,
+            due: Deadline::after(interval),
+        });
+    }
+
     /// Serves until it is stopped, and reports what happens to `observer`, which must not block.
     ///
     /// At the end the socket is gone, every client has been told that all others have left,
-    /// and those that were about to connect have been refused.
+    /// and those that were about to connect have been refused; for a socket handed down see
+    /// [`Server::bind_at`].
     ///
     /// # Errors
     ///
@@ -138,7 +176,8 @@ impl Server {
             connected: self.registry.peers().count(),
         });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
-        while let Ok(socket) = self.listener.accept() {
+        // A socket handed down lives on, and they wait for the next server.
+        while let Some(socket) = self.listener.accept_last() {
             refuse(&socket);
         }
         drop(self.listener);
@@ -152,6 +191,9 @@ impl Server {
             let ready = self.wait(accepting)?;
             if ready.stop {
                 return Ok(());
+            }
+            if self.alive.as_mut().is_some_and(Alive::is_due) {
+                observer(&Event::Alive);
             }
             self.registry.retry();
             for (peer, events) in ready.clients {
@@ -186,7 +228,11 @@ impl Server {
         ];
         fds.extend(self.registry.interests());
         let again = !accepting || self.registry.wants_retry();
-        let limit = again.then(|| timespec(RETRY_INTERVAL)).flatten();
+        let limits = [
+            again.then_some(RETRY_INTERVAL),
+            self.alive.map(|alive| alive.due.remaining()),
+        ];
+        let limit = limits.into_iter().flatten().min().and_then(timespec);
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
@@ -210,6 +256,24 @@ impl Server {
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// When to report being alive.
+#[derive(Clone, Copy, Debug)]
+struct Alive {
+    interval: Duration,
+    due: Deadline,
+}
+
+impl Alive {
+    /// Returns whether it is time to report, and waits for the next time from then on.
+    fn is_due(&mut self) -> bool {
+        let due = self.due.remaining().is_zero();
+        if due {
+            self.due = Deadline::after(self.interval);
+        }
+        due
     }
 }
 
