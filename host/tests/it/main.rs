@@ -6,6 +6,7 @@ mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod documentation;
 mod handed_down;
 mod hostile;
 mod peer;
