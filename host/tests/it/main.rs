@@ -6,6 +6,7 @@ mod command;
 mod common;
 mod descriptors;
 mod hostile;
+mod killed;
 mod peer;
 mod process;
 mod server;
