@@ -6,6 +6,7 @@ mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod documentation;
 mod hostile;
 mod killed;
 mod peer;
