@@ -21,8 +21,11 @@ mod config;
 mod error;
 mod event;
 mod ids;
+mod ledger;
 mod limits;
+mod lock;
 mod memory;
+mod predecessor;
 mod queue;
 mod registry;
 mod running;
@@ -34,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{poll, PollFd, PollFlags};
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
 pub use access::{Access, DEFAULT_MODE};
@@ -41,12 +45,16 @@ pub use config::{Backing, Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
 pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
+pub use predecessor::{Inheritance, Predecessor};
 pub use running::RunningServer;
 pub use stop::Stop;
 
 use crate::deadline::{timespec, Deadline};
+use ids::{Given, Ids, COUNT};
+use ledger::{Ledger, Record};
+use lock::Lock;
 use registry::{refuse, Registry, RETRY_INTERVAL};
-use socket::Listener;
+use socket::{identity, Listener};
 
 /// How long clients that do not read can delay the end of the server.
 const DISMISSAL_LIMIT: Duration = Duration::from_millis(200);
@@ -61,6 +69,7 @@ pub struct Server {
     client_limit: ClientLimit,
     alive: Option<Alive>,
     config: Config,
+    predecessor: Option<Predecessor>,
 }
 
 impl Server {
@@ -107,16 +116,43 @@ impl Server {
         // Whoever connects is to find the memory ready, so the socket comes last.
         let memory = memory::NewMemory::create(&config, &grant)?;
         let listener = listen(&mut config)?;
+        let failed = |error| BindError::System {
+            step: "look at the shared memory",
+            error,
+        };
+        let stat = fstat(memory.as_fd()).map_err(failed)?;
+        let found = listener.lock().and_then(Lock::found);
+        let predecessor = found.map(|record| predecessor(record, identity(&stat)));
+        let first_id = predecessor.map_or(0, |predecessor| predecessor.first_id);
+        if first_id >= COUNT {
+            return Err(BindError::NoIdLeft {
+                socket: config.socket,
+            });
+        }
+        let ledger = Ledger::new(listener.lock().map(Lock::file), &stat, first_id);
+        let ids = Ids::new(Given::none(first_id), ledger);
         let memory = Arc::new(memory.keep());
         Ok(Self {
             listener,
-            registry: Registry::new(Arc::clone(&memory), config.vectors, client_limit.clients),
+            registry: Registry::new(
+                Arc::clone(&memory),
+                config.vectors,
+                client_limit.clients,
+                ids,
+            ),
             memory,
             stop,
             client_limit,
             alive: None,
             config,
+            predecessor,
         })
+    }
+
+    /// Returns what is known of the server before, if it was killed.
+    #[must_use]
+    pub const fn predecessor(&self) -> Option<Predecessor> {
+        self.predecessor
     }
 
     /// Starts a server in a thread of its own, which ends with the value returned.
@@ -282,4 +318,17 @@ struct Ready {
     stop: bool,
     listener: bool,
     clients: Vec<(ivshmem::PeerId, PollFlags)>,
+}
+
+/// Returns what the record of a server before says to one whose memory is `memory`.
+fn predecessor(record: &Record, memory: (u64, u64)) -> Predecessor {
+    Predecessor {
+        pid: Some(record.pid).filter(|&pid| pid != 0),
+        first_id: record.ids,
+        memory: if record.memory == memory {
+            Inheritance::Same
+        } else {
+            Inheritance::New
+        },
+    }
 }

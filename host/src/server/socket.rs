@@ -5,12 +5,12 @@
 //! servers that start at once could both find the socket stale, and the slower one would
 //! remove the other's. The kernel drops the lock with the process, however that ends.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{flock, fstat, lstat, open, unlink, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{lstat, unlink, FileType, Stat};
 use rustix::io::{fcntl_setfd, ioctl_fionbio, Errno, FdFlags};
 use rustix::net::{
     accept_with, bind, connect, getsockname, listen, socket_with, sockopt, AddressFamily,
@@ -19,6 +19,7 @@ use rustix::net::{
 
 use super::access::Grant;
 use super::error::BindError;
+use super::lock::Lock;
 
 /// Connections that may wait to be accepted; the kernel lowers it to `somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -31,7 +32,7 @@ pub(super) struct Listener {
     /// `None` for a socket that another made and will remove.
     file: Option<SocketFile>,
     /// `None` if there is no file to lock.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Listener {
@@ -63,7 +64,7 @@ impl Listener {
         Ok(Self {
             socket,
             file: Some(file),
-            _lock: Some(lock),
+            lock: Some(lock),
         })
     }
 
@@ -98,9 +99,14 @@ impl Listener {
         let listener = Self {
             socket,
             file: None,
-            _lock: lock,
+            lock,
         };
         Ok((listener, path))
+    }
+
+    /// Returns the lock, if there is one.
+    pub(super) const fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
     }
 
     /// Accepts one waiting connection; `WOULDBLOCK` if there is none.
@@ -163,14 +169,15 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), BindError> 
 /// The file of a bound socket, removed on drop unless another has taken its place.
 #[derive(Debug)]
 struct SocketFile {
-    path: PathBuf,
+    /// `None` once it is another process's.
+    path: Option<PathBuf>,
     identity: (u64, u64),
 }
 
 impl SocketFile {
     fn at(path: &Path) -> rustix::io::Result<Self> {
         Ok(Self {
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
             identity: identity(&lstat(path)?),
         })
     }
@@ -178,59 +185,15 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if lstat(&self.path).is_ok_and(|stat| identity(&stat) == self.identity) {
+        let Some(path) = &self.path else { return };
+        if lstat(path).is_ok_and(|stat| identity(&stat) == self.identity) {
             // Nothing can be done about a failure; the next server finds the socket stale.
-            let _ = unlink(&self.path);
+            let _ = unlink(path);
         }
-    }
-}
-
-/// The lock of a socket path, held until drop, when its file is removed.
-#[derive(Debug)]
-struct Lock {
-    path: PathBuf,
-    _file: OwnedFd,
-}
-
-impl Lock {
-    fn take(socket: &Path) -> Result<Self, BindError> {
-        let mut path = OsString::from(socket);
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let failed = |error| BindError::Path {
-            step: "create the lock file",
-            path: path.clone(),
-            error,
-        };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        loop {
-            let file = open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(BindError::InUse {
-                        socket: socket.to_owned(),
-                    });
-                }
-                Err(error) => return Err(failed(error)),
-            }
-            // The holder before us may have removed the file between our open and flock.
-            let ours = fstat(&file).map_err(failed)?;
-            if lstat(&path).is_ok_and(|there| identity(&there) == identity(&ours)) {
-                return Ok(Self { path, _file: file });
-            }
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Still locked: whoever opened the file already will find that it is no longer there.
-        let _ = unlink(&self.path);
     }
 }
 
 /// Returns what tells two files apart: device and inode.
-fn identity(stat: &Stat) -> (u64, u64) {
+pub(super) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }

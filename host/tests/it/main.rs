@@ -9,6 +9,7 @@ mod descriptors;
 mod documentation;
 mod handed_down;
 mod hostile;
+mod killed;
 mod peer;
 mod process;
 mod server;
