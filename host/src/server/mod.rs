@@ -15,6 +15,7 @@
 //! resumed: QEMU does not connect again. If it is killed instead, its clients
 //! keep the memory and each other's eventfds, and go on.
 
+mod access;
 mod client;
 mod config;
 mod error;
@@ -32,15 +33,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::Group;
 use rustix::event::{poll, PollFd, PollFlags};
-use rustix::fs::Gid;
 use rustix::io::Errno;
 
-pub use config::{Backing, Config, ConfigError, DEFAULT_MODE};
+pub use access::{Access, DEFAULT_MODE};
+pub use config::{Backing, Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
-pub use limits::{raise_descriptor_limit, MAX_CLIENTS};
+pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
 pub use running::RunningServer;
 pub use stop::Stop;
 
@@ -58,6 +58,7 @@ pub struct Server {
     registry: Registry,
     memory: Arc<OwnedFd>,
     stop: Stop,
+    client_limit: ClientLimit,
     config: Config,
 }
 
@@ -69,21 +70,23 @@ impl Server {
     /// Any [`BindError`]. Nothing is left behind then, but a stale socket may have gone.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         config.check()?;
-        let limit = limits::client_limit(config.vectors)?;
-        let group = config.group.as_deref().map(find_group).transpose()?;
+        let client_limit = ClientLimit::of_process(config.vectors, config.max_clients)?;
+        let socket_grant = config.access.resolve()?;
+        let memory_grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
             error,
         })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
-        let memory = memory::NewMemory::create(&config, group)?;
-        let listener = Listener::bind(&config.socket, config.mode, group)?;
+        let memory = memory::NewMemory::create(&config, &memory_grant)?;
+        let listener = Listener::bind(&config.socket, &socket_grant)?;
         let memory = Arc::new(memory.keep());
         Ok(Self {
             listener,
-            registry: Registry::new(Arc::clone(&memory), config.vectors, limit),
+            registry: Registry::new(Arc::clone(&memory), config.vectors, client_limit.clients),
             memory,
             stop,
+            client_limit,
             config,
         })
     }
@@ -103,10 +106,10 @@ impl Server {
         &self.config
     }
 
-    /// Returns how many clients can be connected at once, by the limit of file descriptors.
+    /// Returns how many clients can be connected at once, and what decides it.
     #[must_use]
-    pub fn client_limit(&self) -> usize {
-        self.registry.limit()
+    pub const fn client_limit(&self) -> ClientLimit {
+        self.client_limit
     }
 
     /// Returns a handle to end the server with.
@@ -215,21 +218,4 @@ struct Ready {
     stop: bool,
     listener: bool,
     clients: Vec<(ivshmem::PeerId, PollFlags)>,
-}
-
-/// Finds a group by its name or its number.
-fn find_group(name: &str) -> Result<Gid, BindError> {
-    let found = Group::from_name(name).map_err(|error| BindError::System {
-        step: "look up the group",
-        error: Errno::from_raw_os_error(error as i32),
-    })?;
-    found
-        .map(|group| group.gid.as_raw())
-        .or_else(|| name.parse().ok())
-        // The largest number means "leave as it is" to the system.
-        .filter(|&number| number != u32::MAX)
-        .map(Gid::from_raw)
-        .ok_or_else(|| BindError::UnknownGroup {
-            name: name.to_owned(),
-        })
 }

@@ -43,10 +43,6 @@ impl Registry {
         }
     }
 
-    pub(super) fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// Returns the IDs of the clients, ascending.
     pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.clients.keys().copied()

@@ -9,16 +9,14 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    chmod, chownat, flock, fstat, lstat, open, unlink, AtFlags, FileType, FlockOperation, Gid,
-    Mode, OFlags, Stat, CWD,
-};
+use rustix::fs::{flock, fstat, lstat, open, unlink, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net::{
     accept_with, bind, connect, listen, socket_with, AddressFamily, SocketAddrUnix, SocketFlags,
     SocketType,
 };
 
+use super::access::Grant;
 use super::error::BindError;
 
 /// Connections that may wait to be accepted; the kernel lowers it to `somaxconn`.
@@ -36,8 +34,8 @@ pub(super) struct Listener {
 impl Listener {
     /// Listens at `path`, in place of a stale socket if there is one.
     ///
-    /// Nobody can connect before mode and group are as asked for.
-    pub(super) fn bind(path: &Path, mode: u32, group: Option<Gid>) -> Result<Self, BindError> {
+    /// Nobody can connect before owner, group and mode are as asked for.
+    pub(super) fn bind(path: &Path, grant: &Grant) -> Result<Self, BindError> {
         let failed = |step| {
             move |error| BindError::Path {
                 step,
@@ -57,11 +55,7 @@ impl Listener {
         })?;
         let file = SocketFile::at(path).map_err(failed("find the new socket"))?;
         // Connecting to a socket that does not listen yet fails, so nobody slips in here.
-        if group.is_some() {
-            chownat(CWD, path, None, group, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(failed("set the group of"))?;
-        }
-        chmod(path, Mode::from_raw_mode(mode)).map_err(failed("set the mode of"))?;
+        grant.apply_at(path)?;
         listen(&socket, BACKLOG).map_err(failed("listen at"))?;
         Ok(Self {
             socket,

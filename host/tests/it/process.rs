@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -12,8 +13,11 @@ use std::thread;
 
 use crate::common::LIMIT;
 use ivshmem_host::peer::Peer;
-use rustix::process::{prlimit, Pid, Resource, Rlimit};
+use rustix::process::{geteuid, prlimit, Pid, Resource, Rlimit};
 use tempfile::TempDir;
+
+/// A user and a group without any rights; it need not have a name.
+pub const NOBODY: u32 = 65534;
 
 /// Path of the command.
 pub const COMMAND: &str = env!("CARGO_BIN_EXE_ivshmem");
@@ -29,7 +33,29 @@ pub struct Running {
 impl Running {
     /// Starts `ivshmem server` under the shell command `limits`, with the arguments `more`.
     pub fn start(limits: &str, vectors: u16, more: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), limits, vectors, more)
+    }
+
+    /// Starts `ivshmem server` as an ordinary user, under the shell command `limits`.
+    ///
+    /// The user is the one of the tests, or if that is root, number [`NOBODY`].
+    pub fn start_unprivileged(limits: &str, vectors: u16, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        if !geteuid().is_root() {
+            return Self::start_in(directory, limits, vectors, more);
+        }
+        chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        // The folder of the tests need not be open to others.
+        let program = directory.path().join("ivshmem");
+        fs::copy(COMMAND, &program).unwrap();
+        let limits = format!(
+            "{limits}; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {} \"$@\"",
+            program.display()
+        );
+        Self::start_in(directory, &limits, vectors, more)
+    }
+
+    fn start_in(directory: TempDir, limits: &str, vectors: u16, more: &[&str]) -> Self {
         let socket = directory.path().join("ivshmem.sock");
         let mut child = Command::new("sh")
             .arg("-c")
