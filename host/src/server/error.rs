@@ -40,11 +40,18 @@ pub enum BindError {
         /// Path of the socket.
         socket: PathBuf,
     },
+    /// Servers before were killed so often that their clients may know every ID.
+    NoIdLeft {
+        /// Path of the socket.
+        socket: PathBuf,
+    },
     /// Something that is not a socket is at the path of the socket; it is left alone.
     NotASocket {
         /// The path.
         path: PathBuf,
     },
+    /// What was handed down is not a listening UNIX stream socket.
+    NotAListener,
     /// The file for the shared memory is something other than a regular file; it is left alone.
     NotAFile {
         /// The path.
@@ -103,10 +110,18 @@ impl fmt::Display for BindError {
             Self::InUse { socket } => {
                 write!(f, "another server is using {}", socket.display())
             }
+            Self::NoIdLeft { socket } => write!(
+                f,
+                "clients of killed servers at {0} may know every ID; stop all clients, remove {0}.lock, start again",
+                socket.display()
+            ),
             Self::NotASocket { path } => write!(
                 f,
                 "{} exists and is not a socket; remove it or choose another path",
                 path.display()
+            ),
+            Self::NotAListener => f.write_str(
+                "what was handed down is not a listening UNIX stream socket (ListenStream= with a path)",
             ),
             Self::NotAFile { path } => write!(
                 f,

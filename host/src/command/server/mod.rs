@@ -117,6 +117,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         },
         server.client_limit(),
     ));
+    if let Some(predecessor) = server.predecessor() {
+        log(predecessor);
+    }
     server
         .run(|event| log(event))
         .map_err(|error| Failure::new(format!("the server failed: {error}")))?;
