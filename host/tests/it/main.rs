@@ -5,6 +5,7 @@ mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod echo;
 mod hostile;
 mod peer;
 mod process;
