@@ -37,7 +37,7 @@ pub fn run(tools: &Tools, json: Option<&Path>) -> Result<(), PartyError> {
     let json = json.map(JsonFile::create).transpose()?;
     let kernel = kernel::build(tools, Profile::Release)?;
     let stage = Stage::set(tools, &kernel, "demo", SIZE_BYTES)?;
-    let mut report = Report::new(tools, stage.ids, stage.peer.borrow().id());
+    let mut report = Report::new(tools, stage.ids, stage.host_id);
     for _ in Manner::ALL {
         let line = stage.guests.hear(Role::A, "@ figures ")?;
         report.add(Series::from_line(&line).ok_or(PartyError::Line(line))?);
