@@ -36,7 +36,7 @@ fn a_socket_handed_down_is_served_as_it_is_and_stays() {
     let stop = server.stop_handle();
     let running = thread::spawn(move || server.run(|_| {}));
     assert_eq!(early.receive().unwrap().0, 0);
-    assert_eq!(Peer::connect(&path).unwrap().id().0, 1);
+    assert_eq!(Peer::connect(&path).unwrap().id().unwrap().0, 1);
     stop.stop();
     running.join().unwrap().unwrap();
     assert_eq!(
