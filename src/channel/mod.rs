@@ -92,6 +92,8 @@
 //! # let _ = (on_interrupt, echo::<ivshmem::channel::NoDoorbell>);
 //! ```
 //!
+//! Who is no member but wants to see what is in a region looks [from outside](inspect).
+//!
 //! # What peers cannot do to each other
 //!
 //! Anybody who has the memory can write anything into it. Every value is read once, checked, and the copy is used: a bad one
@@ -105,6 +107,7 @@
 
 mod doorbell;
 mod endpoint;
+pub mod inspect;
 mod join;
 mod layout;
 mod member;
