@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server: gives its clients IDs, the shared memory and eventfds, and tells them of each other.
 //!
-//! One thread and a `poll` loop; all sockets are non-blocking. What a client may do
-//! to the others decides the design:
+//! One thread and one loop; all sockets are non-blocking. Newcomers come first: whoever connects is sent
+//! its ID and the memory at once, for which QEMU waits, and the news for everybody else
+//! goes out in turns, a few messages to each client, with a look for newcomers in between (`turns`).
+//! What a client may do to the others decides the rest of the design:
 //!
 //! | a client that | costs the others |
 //! | --- | --- |
@@ -27,6 +29,7 @@ mod registry;
 mod running;
 mod socket;
 mod stop;
+mod turns;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -45,11 +48,16 @@ pub use running::RunningServer;
 pub use stop::Stop;
 
 use crate::deadline::timespec;
-use registry::{refuse, Registry, RETRY_INTERVAL};
+use registry::{refuse, Registry};
 use socket::Listener;
+use turns::{Turns, RETRY_INTERVAL};
 
-/// How long clients that do not read can delay the end of the server.
+/// How long clients that do not read can delay the end of the server, and how much longer for each client.
 const DISMISSAL_LIMIT: Duration = Duration::from_millis(200);
+const DISMISSAL_LIMIT_EACH: Duration = Duration::from_millis(2);
+
+/// The most connections accepted between two turns of the others.
+const ACCEPTS: usize = 16;
 
 /// A server that listens. Dropping it removes the socket.
 #[derive(Debug)]
@@ -75,13 +83,17 @@ impl Server {
             step: "create an eventfd",
             error,
         })?;
+        let turns = Turns::new().map_err(|error| BindError::System {
+            step: "create an epoll instance",
+            error,
+        })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
         let memory = memory::NewMemory::create(&config, group)?;
         let listener = Listener::bind(&config.socket, config.mode, group)?;
         let memory = Arc::new(memory.keep());
         Ok(Self {
             listener,
-            registry: Registry::new(Arc::clone(&memory), config.vectors, limit),
+            registry: Registry::new(turns, Arc::clone(&memory), config.vectors, limit),
             memory,
             stop,
             config,
@@ -128,18 +140,19 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The error of `poll`, which only fails for want of memory.
+    /// The error of `poll` or `epoll_wait`, which only fail for want of memory.
     pub fn run(mut self, mut observer: impl FnMut(&Event)) -> std::io::Result<()> {
         let result = self.serve(&mut observer);
-        observer(&Event::Stopping {
-            connected: self.registry.peers().count(),
-        });
+        let connected = self.registry.peers().count();
+        observer(&Event::Stopping { connected });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
         while let Ok(socket) = self.listener.accept() {
             refuse(&socket);
         }
         drop(self.listener);
-        self.registry.dismiss(DISMISSAL_LIMIT);
+        let each = u32::try_from(connected).unwrap_or(u32::MAX);
+        let limit = DISMISSAL_LIMIT + DISMISSAL_LIMIT_EACH.saturating_mul(each);
+        self.registry.dismiss(limit);
         Ok(result?)
     }
 
@@ -150,9 +163,9 @@ impl Server {
             if ready.stop {
                 return Ok(());
             }
-            self.registry.retry();
-            for (peer, events) in ready.clients {
-                self.registry.notice(peer, events, observer);
+            // Before newcomers: one that leaves makes room.
+            if ready.clients {
+                self.registry.notice(observer)?;
             }
             if ready.listener || !accepting {
                 match self.accept(observer) {
@@ -177,36 +190,41 @@ impl Server {
         } else {
             PollFlags::empty()
         };
-        let mut fds = vec![
+        let mut fds = [
             PollFd::new(&self.stop, PollFlags::IN),
             PollFd::new(&self.listener, listener_events),
+            PollFd::new(&self.registry, PollFlags::IN),
         ];
-        fds.extend(self.registry.interests());
-        let again = !accepting || self.registry.wants_retry();
-        let limit = again.then(|| timespec(RETRY_INTERVAL)).flatten();
-        match poll(&mut fds, limit.as_ref()) {
+        let limit = if self.registry.is_due() {
+            Some(Duration::ZERO)
+        } else if !accepting || self.registry.wants_retry() {
+            Some(RETRY_INTERVAL)
+        } else {
+            None
+        };
+        match poll(&mut fds, limit.and_then(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
-        let mut events = fds.iter().map(PollFd::revents);
-        let mut next = || events.next().unwrap_or(PollFlags::empty());
+        let [stop, listener, clients] = fds.map(|fd| !fd.revents().is_empty());
         Ok(Ready {
-            stop: !next().is_empty(),
-            listener: !next().is_empty(),
-            clients: self.registry.peers().zip(events).collect(),
+            stop,
+            listener,
+            clients,
         })
     }
 
-    /// Accepts one connection, if one still waits.
+    /// Accepts connections that wait, but not so many that the others would have to wait for long.
     fn accept(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
-        match self.listener.accept() {
-            Ok(socket) => {
-                observer(&self.registry.admit(socket));
-                Ok(())
+        for _ in 0..ACCEPTS {
+            match self.listener.accept() {
+                Ok(socket) => observer(&self.registry.admit(socket)),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error),
             }
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(()),
-            Err(error) => Err(error),
         }
+        Ok(())
     }
 }
 
@@ -214,7 +232,7 @@ impl Server {
 struct Ready {
     stop: bool,
     listener: bool,
-    clients: Vec<(ivshmem::PeerId, PollFlags)>,
+    clients: bool,
 }
 
 /// Finds a group by its name or its number.
