@@ -2,9 +2,22 @@
 //! Where a command's words go.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+
+use super::Failure;
 
 /// Writes one line to stderr; a log that cannot be written must not end the server.
 pub(super) fn log(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "ivshmem: {line}");
+}
+
+/// Writes a result to stdout. If nobody reads it any more, as `head` after its lines, that is no failure.
+pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

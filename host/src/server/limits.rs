@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How many clients the file descriptors of the process allow.
 
+use std::fmt;
+
 use rustix::process::{getrlimit, setrlimit, Resource};
 
 use super::error::BindError;
@@ -47,13 +49,95 @@ pub fn raise_descriptor_limit() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Returns how many clients with `vectors` vectors the limit of open file descriptors allows.
+/// How many clients a server can have at once, and what decides it.
 ///
-/// # Errors
-///
-/// - [`BindError::TooFewDescriptors`]: not even two, and one alone has nobody to talk to.
-pub(super) fn client_limit(vectors: u16) -> Result<usize, BindError> {
-    clients_within(getrlimit(Resource::Nofile).current, vectors)
+/// `Display` says both: "at most 1024 clients (the most that this program serves)".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLimit {
+    /// The most clients at once.
+    pub clients: usize,
+    /// What decides it.
+    pub source: LimitSource,
+}
+
+/// What decides how many clients a server can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitSource {
+    /// The configuration.
+    Config,
+    /// The limit of open file descriptors (`RLIMIT_NOFILE`).
+    Descriptors {
+        /// That limit.
+        limit: u64,
+    },
+    /// [`MAX_CLIENTS`].
+    Program,
+}
+
+impl ClientLimit {
+    /// Returns the limit for clients with `vectors` vectors in this process, where at most
+    /// `wanted` are asked for.
+    ///
+    /// # Errors
+    ///
+    /// - [`BindError::TooFewDescriptors`]: the descriptors do not suffice for `wanted`, or if that is
+    ///   `None`, not even for two, and one alone has nobody to talk to.
+    pub(super) fn of_process(vectors: u16, wanted: Option<usize>) -> Result<Self, BindError> {
+        Self::within(getrlimit(Resource::Nofile).current, vectors, wanted)
+    }
+
+    /// The same for a limit of `descriptors`, where `None` is no limit.
+    fn within(
+        descriptors: Option<u64>,
+        vectors: u16,
+        wanted: Option<usize>,
+    ) -> Result<Self, BindError> {
+        // A client takes its connection and one eventfd for each vector, and of the other
+        // allowance, which is of the same size, what is under way to it.
+        let each = (u64::from(vectors) + 1).max(MIN_IN_FLIGHT);
+        let limit = descriptors.unwrap_or(u64::MAX);
+        let allowed = usize::try_from(limit.saturating_sub(RESERVED) / each).unwrap_or(usize::MAX);
+        let clients = wanted.unwrap_or(2);
+        if allowed < clients {
+            return Err(BindError::TooFewDescriptors {
+                clients,
+                vectors,
+                needed: RESERVED + each * clients as u64,
+                limit,
+            });
+        }
+        Ok(match wanted {
+            Some(clients) => Self {
+                clients,
+                source: LimitSource::Config,
+            },
+            None if allowed < MAX_CLIENTS => Self {
+                clients: allowed,
+                source: LimitSource::Descriptors { limit },
+            },
+            None => Self {
+                clients: MAX_CLIENTS,
+                source: LimitSource::Program,
+            },
+        })
+    }
+}
+
+impl fmt::Display for ClientLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} clients ({})", self.clients, self.source)
+    }
+}
+
+impl fmt::Display for LimitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config => f.write_str("as asked for"),
+            Self::Descriptors { limit } => write!(f, "by the limit of {limit} open files"),
+            Self::Program => f.write_str("the most that this program serves"),
+        }
+    }
 }
 
 /// Returns how many descriptors may be under way to each of `clients` clients.
@@ -73,37 +157,28 @@ pub(super) fn send_buffer(in_flight: u64) -> usize {
     usize::try_from(in_flight * MESSAGE_FOOTPRINT / 2).unwrap_or(0)
 }
 
-/// The same as [`client_limit`] for a limit of `descriptors`, where `None` is no limit.
-fn clients_within(descriptors: Option<u64>, vectors: u16) -> Result<usize, BindError> {
-    let Some(limit) = descriptors else {
-        return Ok(MAX_CLIENTS);
-    };
-    // A client takes its connection and one eventfd for each vector, and of the other
-    // allowance, which is of the same size, what is under way to it.
-    let each = (u64::from(vectors) + 1).max(MIN_IN_FLIGHT);
-    let clients = limit.saturating_sub(RESERVED) / each;
-    if clients < 2 {
-        return Err(BindError::TooFewDescriptors {
-            vectors,
-            needed: RESERVED + 2 * each,
-            limit,
-        });
-    }
-    Ok(usize::try_from(clients).map_or(MAX_CLIENTS, |clients| clients.min(MAX_CLIENTS)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Returns the number of clients and what decides it, where it is not asked for.
+    fn within(descriptors: Option<u64>, vectors: u16) -> (usize, LimitSource) {
+        let limit = ClientLimit::within(descriptors, vectors, None).unwrap();
+        (limit.clients, limit.source)
+    }
+
     #[test]
     fn the_limit_counts_what_is_open_and_what_is_under_way() {
-        assert_eq!(clients_within(Some(1024), 1), Ok(126));
-        assert_eq!(clients_within(Some(1024), 7), Ok(126));
-        assert_eq!(clients_within(Some(1024), 8), Ok(112));
-        assert_eq!(clients_within(Some(16 + 2 * 2049), 2048), Ok(2));
-        assert_eq!(clients_within(Some(u64::MAX), 1), Ok(MAX_CLIENTS));
-        assert_eq!(clients_within(None, 2048), Ok(MAX_CLIENTS));
+        let by = |limit| LimitSource::Descriptors { limit };
+        assert_eq!(within(Some(1024), 1), (126, by(1024)));
+        assert_eq!(within(Some(1024), 7), (126, by(1024)));
+        assert_eq!(within(Some(1024), 8), (112, by(1024)));
+        assert_eq!(within(Some(16 + 2 * 2049), 2048), (2, by(4114)));
+        assert_eq!(
+            within(Some(u64::MAX), 1),
+            (MAX_CLIENTS, LimitSource::Program)
+        );
+        assert_eq!(within(None, 2048), (MAX_CLIENTS, LimitSource::Program));
     }
 
     #[test]
@@ -115,10 +190,11 @@ mod tests {
         assert_eq!(in_flight_within(None, MAX_CLIENTS), MAX_IN_FLIGHT);
         for limit in (32..5000).step_by(7) {
             for vectors in [1, 2, 8, 100] {
-                let Ok(clients) = clients_within(Some(limit), vectors) else {
+                let Ok(most) = ClientLimit::within(Some(limit), vectors, None) else {
                     continue;
                 };
-                assert!(clients as u64 * in_flight_within(Some(limit), clients) <= limit);
+                let each = in_flight_within(Some(limit), most.clients);
+                assert!(most.clients as u64 * each <= limit);
             }
         }
     }
@@ -126,15 +202,38 @@ mod tests {
     #[test]
     fn fewer_than_two_clients_are_refused() {
         assert_eq!(
-            clients_within(Some(1024), 2048),
+            ClientLimit::within(Some(1024), 2048, None),
             Err(BindError::TooFewDescriptors {
+                clients: 2,
                 vectors: 2048,
                 needed: 4114,
                 limit: 1024
             })
         );
-        assert!(clients_within(Some(0), 1).is_err());
-        assert!(clients_within(Some(31), 1).is_err());
-        assert_eq!(clients_within(Some(32), 1), Ok(2));
+        assert!(ClientLimit::within(Some(0), 1, None).is_err());
+        assert!(ClientLimit::within(Some(31), 1, None).is_err());
+        assert_eq!(within(Some(32), 1).0, 2);
+    }
+
+    #[test]
+    fn a_number_asked_for_is_given_or_refused_with_the_numbers() {
+        for wanted in [1, 126] {
+            assert_eq!(
+                ClientLimit::within(Some(1024), 1, Some(wanted)),
+                Ok(ClientLimit {
+                    clients: wanted,
+                    source: LimitSource::Config
+                })
+            );
+        }
+        assert_eq!(
+            ClientLimit::within(Some(1024), 1, Some(127)),
+            Err(BindError::TooFewDescriptors {
+                clients: 127,
+                vectors: 1,
+                needed: 1032,
+                limit: 1024
+            })
+        );
     }
 }

@@ -17,13 +17,17 @@
 //! resumed: QEMU does not connect again. If it is killed instead, its clients
 //! keep the memory and each other's eventfds, and go on.
 
+mod access;
 mod client;
 mod config;
 mod error;
 mod event;
 mod ids;
+mod ledger;
 mod limits;
+mod lock;
 mod memory;
+mod predecessor;
 mod queue;
 mod registry;
 mod running;
@@ -35,21 +39,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::Group;
 use rustix::event::{poll, PollFd, PollFlags};
-use rustix::fs::Gid;
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
-pub use config::{Backing, Config, ConfigError, DEFAULT_MODE};
+pub use access::{Access, DEFAULT_MODE};
+pub use config::{Backing, Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
-pub use limits::{raise_descriptor_limit, MAX_CLIENTS};
+pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
+pub use predecessor::{Inheritance, Predecessor};
 pub use running::RunningServer;
 pub use stop::Stop;
 
 use crate::deadline::timespec;
+use ids::{Given, Ids, COUNT};
+use ledger::{Ledger, Record};
 use registry::{refuse, Registry};
-use socket::Listener;
+use socket::{identity, Listener};
 use turns::{Turns, RETRY_INTERVAL};
 
 /// How long clients that do not read can delay the end of the server, and how much longer for each client.
@@ -66,7 +73,9 @@ pub struct Server {
     registry: Registry,
     memory: Arc<OwnedFd>,
     stop: Stop,
+    client_limit: ClientLimit,
     config: Config,
+    predecessor: Option<Predecessor>,
 }
 
 impl Server {
@@ -77,8 +86,9 @@ impl Server {
     /// Any [`BindError`]. Nothing is left behind then, but a stale socket may have gone.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         config.check()?;
-        let limit = limits::client_limit(config.vectors)?;
-        let group = config.group.as_deref().map(find_group).transpose()?;
+        let client_limit = ClientLimit::of_process(config.vectors, config.max_clients)?;
+        let socket_grant = config.access.resolve()?;
+        let memory_grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
             error,
@@ -88,16 +98,45 @@ impl Server {
             error,
         })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
-        let memory = memory::NewMemory::create(&config, group)?;
-        let listener = Listener::bind(&config.socket, config.mode, group)?;
+        let memory = memory::NewMemory::create(&config, &memory_grant)?;
+        let listener = Listener::bind(&config.socket, &socket_grant)?;
+        let failed = |error| BindError::System {
+            step: "look at the shared memory",
+            error,
+        };
+        let stat = fstat(memory.as_fd()).map_err(failed)?;
+        let found = listener.lock().found();
+        let predecessor = found.map(|record| predecessor(record, identity(&stat)));
+        let first_id = predecessor.map_or(0, |predecessor| predecessor.first_id);
+        if first_id >= COUNT {
+            return Err(BindError::NoIdLeft {
+                socket: config.socket,
+            });
+        }
+        let ledger = Ledger::new(Some(listener.lock().file()), &stat, first_id);
+        let ids = Ids::new(Given::none(first_id), ledger);
         let memory = Arc::new(memory.keep());
         Ok(Self {
             listener,
-            registry: Registry::new(turns, Arc::clone(&memory), config.vectors, limit),
+            registry: Registry::new(
+                turns,
+                Arc::clone(&memory),
+                config.vectors,
+                client_limit.clients,
+                ids,
+            ),
             memory,
             stop,
+            client_limit,
             config,
+            predecessor,
         })
+    }
+
+    /// Returns what is known of the server before, if it was killed.
+    #[must_use]
+    pub const fn predecessor(&self) -> Option<Predecessor> {
+        self.predecessor
     }
 
     /// Starts a server in a thread of its own, which ends with the value returned.
@@ -115,10 +154,10 @@ impl Server {
         &self.config
     }
 
-    /// Returns how many clients can be connected at once, by the limit of file descriptors.
+    /// Returns how many clients can be connected at once, and what decides it.
     #[must_use]
-    pub fn client_limit(&self) -> usize {
-        self.registry.limit()
+    pub const fn client_limit(&self) -> ClientLimit {
+        self.client_limit
     }
 
     /// Returns a handle to end the server with.
@@ -235,19 +274,15 @@ struct Ready {
     clients: bool,
 }
 
-/// Finds a group by its name or its number.
-fn find_group(name: &str) -> Result<Gid, BindError> {
-    let found = Group::from_name(name).map_err(|error| BindError::System {
-        step: "look up the group",
-        error: Errno::from_raw_os_error(error as i32),
-    })?;
-    found
-        .map(|group| group.gid.as_raw())
-        .or_else(|| name.parse().ok())
-        // The largest number means "leave as it is" to the system.
-        .filter(|&number| number != u32::MAX)
-        .map(Gid::from_raw)
-        .ok_or_else(|| BindError::UnknownGroup {
-            name: name.to_owned(),
-        })
+/// Returns what the record of a server before says to one whose memory is `memory`.
+fn predecessor(record: &Record, memory: (u64, u64)) -> Predecessor {
+    Predecessor {
+        pid: Some(record.pid).filter(|&pid| pid != 0),
+        first_id: record.ids,
+        memory: if record.memory == memory {
+            Inheritance::Same
+        } else {
+            Inheritance::New
+        },
+    }
 }

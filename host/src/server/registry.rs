@@ -48,21 +48,23 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Creates an empty registry for at most `limit` clients with `vectors` vectors each.
-    pub(super) fn new(turns: Turns, memory: Arc<OwnedFd>, vectors: u16, limit: usize) -> Self {
+    pub(super) fn new(
+        turns: Turns,
+        memory: Arc<OwnedFd>,
+        vectors: u16,
+        limit: usize,
+        ids: Ids,
+    ) -> Self {
         Self {
             clients: BTreeMap::new(),
             newcomers: Vec::new(),
             turns,
-            ids: Ids::new(),
+            ids,
             memory,
             vectors,
             limit,
             send_buffer: limits::send_buffer(limits::in_flight(limit)),
         }
-    }
-
-    pub(super) fn limit(&self) -> usize {
-        self.limit
     }
 
     /// Returns the IDs of the clients, ascending.

@@ -5,21 +5,19 @@
 //! servers that start at once could both find the socket stale, and the slower one would
 //! remove the other's. The kernel drops the lock with the process, however that ends.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    chmod, chownat, flock, fstat, lstat, open, unlink, AtFlags, FileType, FlockOperation, Gid,
-    Mode, OFlags, Stat, CWD,
-};
+use rustix::fs::{lstat, unlink, FileType, Stat};
 use rustix::io::Errno;
 use rustix::net::{
     accept_with, bind, connect, listen, socket_with, AddressFamily, SocketAddrUnix, SocketFlags,
     SocketType,
 };
 
+use super::access::Grant;
 use super::error::BindError;
+use super::lock::Lock;
 
 /// Connections that may wait to be accepted; the kernel lowers it to `somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -30,14 +28,14 @@ pub(super) struct Listener {
     socket: OwnedFd,
     // Dropped in this order: the socket's file goes while the lock is held.
     _file: SocketFile,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Listener {
     /// Listens at `path`, in place of a stale socket if there is one.
     ///
-    /// Nobody can connect before mode and group are as asked for.
-    pub(super) fn bind(path: &Path, mode: u32, group: Option<Gid>) -> Result<Self, BindError> {
+    /// Nobody can connect before owner, group and mode are as asked for.
+    pub(super) fn bind(path: &Path, grant: &Grant) -> Result<Self, BindError> {
         let failed = |step| {
             move |error| BindError::Path {
                 step,
@@ -57,17 +55,18 @@ impl Listener {
         })?;
         let file = SocketFile::at(path).map_err(failed("find the new socket"))?;
         // Connecting to a socket that does not listen yet fails, so nobody slips in here.
-        if group.is_some() {
-            chownat(CWD, path, None, group, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(failed("set the group of"))?;
-        }
-        chmod(path, Mode::from_raw_mode(mode)).map_err(failed("set the mode of"))?;
+        grant.apply_at(path)?;
         listen(&socket, BACKLOG).map_err(failed("listen at"))?;
         Ok(Self {
             socket,
             _file: file,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Returns the lock.
+    pub(super) const fn lock(&self) -> &Lock {
+        &self.lock
     }
 
     /// Accepts one waiting connection; `WOULDBLOCK` if there is none.
@@ -124,14 +123,15 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), BindError> 
 /// The file of a bound socket, removed on drop unless another has taken its place.
 #[derive(Debug)]
 struct SocketFile {
-    path: PathBuf,
+    /// `None` once it is another process's.
+    path: Option<PathBuf>,
     identity: (u64, u64),
 }
 
 impl SocketFile {
     fn at(path: &Path) -> rustix::io::Result<Self> {
         Ok(Self {
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
             identity: identity(&lstat(path)?),
         })
     }
@@ -139,59 +139,15 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if lstat(&self.path).is_ok_and(|stat| identity(&stat) == self.identity) {
+        let Some(path) = &self.path else { return };
+        if lstat(path).is_ok_and(|stat| identity(&stat) == self.identity) {
             // Nothing can be done about a failure; the next server finds the socket stale.
-            let _ = unlink(&self.path);
+            let _ = unlink(path);
         }
-    }
-}
-
-/// The lock of a socket path, held until drop, when its file is removed.
-#[derive(Debug)]
-struct Lock {
-    path: PathBuf,
-    _file: OwnedFd,
-}
-
-impl Lock {
-    fn take(socket: &Path) -> Result<Self, BindError> {
-        let mut path = OsString::from(socket);
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let failed = |error| BindError::Path {
-            step: "create the lock file",
-            path: path.clone(),
-            error,
-        };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        loop {
-            let file = open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(BindError::InUse {
-                        socket: socket.to_owned(),
-                    });
-                }
-                Err(error) => return Err(failed(error)),
-            }
-            // The holder before us may have removed the file between our open and flock.
-            let ours = fstat(&file).map_err(failed)?;
-            if lstat(&path).is_ok_and(|there| identity(&there) == identity(&ours)) {
-                return Ok(Self { path, _file: file });
-            }
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Still locked: whoever opened the file already will find that it is no longer there.
-        let _ = unlink(&self.path);
     }
 }
 
 /// Returns what tells two files apart: device and inode.
-fn identity(stat: &Stat) -> (u64, u64) {
+pub(super) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }

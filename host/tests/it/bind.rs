@@ -160,10 +160,10 @@ fn socket_and_new_file_get_the_mode_whatever_the_umask() {
     let file = directory.path().join("memory");
     for mode in [0o600, 0o660, 0o666, 0o777] {
         let mut config = Config::new(&socket, SIZE, 1);
-        config.mode = mode;
+        config.access.mode = mode;
         config.backing = Backing::File(file.clone());
         // Any group of our own will do; its number serves as well as its name.
-        config.group = Some(rustix::process::getegid().as_raw().to_string());
+        config.access.group = Some(rustix::process::getegid().as_raw().to_string());
         let server = Server::spawn(config).unwrap();
         for path in [&socket, &file] {
             let metadata = fs::metadata(path).unwrap();
@@ -257,7 +257,7 @@ fn paths_that_cannot_be_are_named() {
         }
     }
     let mut config = Config::new(directory.path().join("s"), SIZE, 1);
-    config.group = Some("no such group".to_owned());
+    config.access.group = Some("no such group".to_owned());
     assert_eq!(
         Server::bind(config).unwrap_err(),
         BindError::UnknownGroup {

@@ -16,7 +16,7 @@ fn too_few_descriptors_are_refused_at_the_start() {
     let mut command = Running::start("ulimit -n 49", 16, &[]);
     assert_eq!(
         command.line(),
-        "ivshmem: too few file descriptors: two clients with 16 vectors need 50, \
+        "ivshmem: too few file descriptors: 2 clients with 16 vectors need 50, \
          the limit is 49 (raise it with ulimit -n)"
     );
     assert_eq!(command.child.wait().unwrap().code(), Some(2));
@@ -27,13 +27,33 @@ fn too_few_descriptors_are_refused_at_the_start() {
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let command = Running::start("ulimit -Sn 30; ulimit -Hn 100", 9, &[]);
     let line = command.line();
-    assert!(line.ends_with("at most 8 clients"), "{line}");
+    assert!(
+        line.ends_with("at most 8 clients (by the limit of 100 open files)"),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_most_clients_asked_for_are_admitted_or_refused_at_the_start_with_the_numbers() {
+    let command = Running::start("ulimit -n 100", 9, &["--max-peers", "3"]);
+    let line = command.line();
+    assert!(line.ends_with("at most 3 clients (as asked for)"), "{line}");
+    let _clients: Vec<Peer> = (0..3).map(|_| command.join()).collect();
+    assert!(Peer::connect_within(&command.socket, LIMIT).is_err());
+
+    let mut command = Running::start("ulimit -n 100", 9, &["--max-peers", "9"]);
+    assert_eq!(
+        command.line(),
+        "ivshmem: too few file descriptors: 9 clients with 9 vectors need 106, \
+         the limit is 100 (raise it with ulimit -n)"
+    );
+    assert_eq!(command.child.wait().unwrap().code(), Some(2));
 }
 
 #[test]
 fn one_client_too_many_is_refused_and_let_in_when_there_is_room() {
     let command = Running::start("ulimit -n 32", 2, &[]);
-    assert!(command.line().ends_with("at most 2 clients"));
+    assert!(command.line().contains(", at most 2 clients ("));
     let first = command.join();
     let _second = command.join();
     command.line();

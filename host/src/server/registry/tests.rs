@@ -6,6 +6,7 @@ mod witness;
 
 use std::io::IoSliceMut;
 
+use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::{
     recvmsg, socketpair, AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketFlags,
@@ -14,6 +15,8 @@ use rustix::net::{
 
 use super::*;
 use crate::protocol::MESSAGE_LEN;
+use crate::server::ids::Given;
+use crate::server::ledger::Ledger;
 use witness::{Attached, Heard, Witness};
 
 const VECTORS: u16 = 8;
@@ -65,9 +68,10 @@ impl Lab {
     fn new() -> Self {
         crate::server::raise_descriptor_limit().unwrap();
         let memory = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap());
-        let turns = Turns::new().unwrap();
+        let ledger = Ledger::new(None, &fstat(&memory).unwrap(), 0);
+        let ids = Ids::new(Given::none(0), ledger);
         Self {
-            registry: Registry::new(turns, memory, VECTORS, 200),
+            registry: Registry::new(Turns::new().unwrap(), memory, VECTORS, 200, ids),
             visitors: Vec::new(),
         }
     }
