@@ -255,11 +255,13 @@ impl Server {
 
     /// Accepts connections that wait, but not so many that the others would have to wait for long.
     fn accept(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
-        for _ in 0..ACCEPTS {
+        for accepted in 0..ACCEPTS {
             match self.listener.accept() {
                 Ok(socket) => observer(&self.registry.admit(socket)),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(Errno::AGAIN) => break,
+                // Without a descriptor left the kernel says so even if nobody waits.
+                Err(_) if accepted > 0 => break,
                 Err(error) => return Err(error),
             }
         }

@@ -48,6 +48,9 @@ enum Entry {
 
 const _: () = assert!(size_of::<Entry>() == 16);
 
+/// Room for entries that an empty queue keeps.
+const QUIET_ENTRIES: usize = 64;
+
 /// Messages of a greeting: version, ID and memory.
 pub(super) const GREETING: usize = 3;
 
@@ -133,6 +136,10 @@ impl Queue {
             }
         }
         self.entries.pop_front();
+        if self.entries.is_empty() && self.entries.capacity() > QUIET_ENTRIES {
+            // A newcomer's queue is as long as there are clients, and then almost always empty.
+            self.entries = VecDeque::new();
+        }
     }
 }
 
@@ -198,6 +205,16 @@ mod tests {
         queue.announce(&vectors(9, 1));
         queue.withdraw(PeerId(8));
         assert_eq!(send(&mut queue, 9), [(9, true), (8, false)]);
+    }
+
+    #[test]
+    fn an_empty_queue_keeps_no_room_for_a_crowd() {
+        let mut queue = greeted();
+        for id in 100..1100 {
+            queue.announce(&vectors(id, 1));
+        }
+        assert_eq!(send(&mut queue, 2000).len(), 1000);
+        assert!(queue.entries.capacity() <= QUIET_ENTRIES);
     }
 
     #[test]

@@ -4,20 +4,18 @@
 #[path = "../../../tests/support/witness.rs"]
 mod witness;
 
-use std::io::IoSliceMut;
+#[path = "../../../tests/support/receive.rs"]
+mod receive;
 
 use rustix::fs::fstat;
 use rustix::io::Errno;
-use rustix::net::{
-    recvmsg, socketpair, AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketFlags,
-    SocketType,
-};
+use rustix::net::{socketpair, AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 use super::*;
-use crate::protocol::MESSAGE_LEN;
 use crate::server::ids::Given;
 use crate::server::ledger::Ledger;
-use witness::{Attached, Heard, Witness};
+use receive::receive;
+use witness::{Heard, Witness};
 
 const VECTORS: u16 = 8;
 
@@ -32,25 +30,11 @@ impl Visitor {
     fn hear(&mut self, limit: usize) -> Vec<Heard> {
         let mut heard = Vec::new();
         while heard.len() < limit {
-            let mut bytes = [0; MESSAGE_LEN];
-            // Without room for a descriptor the kernel closes it, and says so.
-            let received = recvmsg(
-                &self.socket,
-                &mut [IoSliceMut::new(&mut bytes)],
-                &mut RecvAncillaryBuffer::default(),
-                RecvFlags::DONTWAIT,
-            );
-            match received {
+            match receive(&self.socket, RecvFlags::DONTWAIT) {
                 Err(Errno::AGAIN) => break,
-                received => {
-                    let received = received.unwrap();
-                    assert_eq!(received.bytes, MESSAGE_LEN);
-                    let attached = if received.flags.contains(ReturnFlags::CTRUNC) {
-                        Attached::Descriptor
-                    } else {
-                        Attached::Nothing
-                    };
-                    let message = self.witness.hear(i64::from_le_bytes(bytes), attached);
+                message => {
+                    let (number, attached) = message.unwrap().expect("the connection is open");
+                    let message = self.witness.hear(number, attached);
                     heard.push(message.unwrap_or_else(|breach| panic!("{breach}")));
                 }
             }
