@@ -50,6 +50,8 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
+    /// What was handed down is not a listening UNIX stream socket.
+    NotAListener,
     /// The file for the shared memory is something other than a regular file; it is left alone.
     NotAFile {
         /// The path.
@@ -117,6 +119,9 @@ impl fmt::Display for BindError {
                 f,
                 "{} exists and is not a socket; remove it or choose another path",
                 path.display()
+            ),
+            Self::NotAListener => f.write_str(
+                "what was handed down is not a listening UNIX stream socket (ListenStream= with a path)",
             ),
             Self::NotAFile { path } => write!(
                 f,

@@ -52,9 +52,10 @@ pub use predecessor::{Inheritance, Predecessor};
 pub use running::RunningServer;
 pub use stop::Stop;
 
-use crate::deadline::timespec;
+use crate::deadline::{timespec, Deadline};
 use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
+use lock::Lock;
 use registry::{refuse, Registry};
 use socket::{identity, Listener};
 use turns::{Turns, RETRY_INTERVAL};
@@ -74,6 +75,7 @@ pub struct Server {
     memory: Arc<OwnedFd>,
     stop: Stop,
     client_limit: ClientLimit,
+    alive: Option<Alive>,
     config: Config,
     predecessor: Option<Predecessor>,
 }
@@ -85,10 +87,36 @@ impl Server {
     ///
     /// Any [`BindError`]. Nothing is left behind then, but a stale socket may have gone.
     pub fn bind(config: Config) -> Result<Self, BindError> {
+        let grant = config.access.resolve()?;
+        Self::start(config, |config| Listener::bind(&config.socket, &grant))
+    }
+
+    /// Creates the shared memory and serves at `listener`, a socket that was made elsewhere, such as by systemd.
+    ///
+    /// It keeps the access it has, its file stays at the end, and those who have connected by then and are not
+    /// clients yet wait for the next server there. The path in [`Server::config`] becomes
+    /// that of `listener`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Any [`BindError`] but those of making a socket; [`BindError::NotAListener`] for other descriptors.
+    pub fn bind_at(listener: impl Into<OwnedFd>, config: Config) -> Result<Self, BindError> {
+        Self::start(config, |config| {
+            let (listener, path) = Listener::adopt(listener.into())?;
+            if let Some(path) = path {
+                config.socket = path;
+            }
+            Ok(listener)
+        })
+    }
+
+    fn start(
+        mut config: Config,
+        listen: impl FnOnce(&mut Config) -> Result<Listener, BindError>,
+    ) -> Result<Self, BindError> {
         config.check()?;
         let client_limit = ClientLimit::of_process(config.vectors, config.max_clients)?;
-        let socket_grant = config.access.resolve()?;
-        let memory_grant = config.memory_access().resolve()?;
+        let grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
             error,
@@ -98,14 +126,14 @@ impl Server {
             error,
         })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
-        let memory = memory::NewMemory::create(&config, &memory_grant)?;
-        let listener = Listener::bind(&config.socket, &socket_grant)?;
+        let memory = memory::NewMemory::create(&config, &grant)?;
+        let listener = listen(&mut config)?;
         let failed = |error| BindError::System {
             step: "look at the shared memory",
             error,
         };
         let stat = fstat(memory.as_fd()).map_err(failed)?;
-        let found = listener.lock().found();
+        let found = listener.lock().and_then(Lock::found);
         let predecessor = found.map(|record| predecessor(record, identity(&stat)));
         let first_id = predecessor.map_or(0, |predecessor| predecessor.first_id);
         if first_id >= COUNT {
@@ -113,7 +141,7 @@ impl Server {
                 socket: config.socket,
             });
         }
-        let ledger = Ledger::new(Some(listener.lock().file()), &stat, first_id);
+        let ledger = Ledger::new(listener.lock().map(Lock::file), &stat, first_id);
         let ids = Ids::new(Given::none(first_id), ledger);
         let memory = Arc::new(memory.keep());
         Ok(Self {
@@ -128,6 +156,7 @@ impl Server {
             memory,
             stop,
             client_limit,
+            alive: None,
             config,
             predecessor,
         })
@@ -172,10 +201,20 @@ impl Server {
         self.memory.as_fd()
     }
 
+    /// Has [`Server::run`] report [`Event::Alive`] every `interval`, for a watchdog: the loop that
+    /// serves the clients is what reports, so it stands still if they do.
+    pub fn report_alive(&mut self, interval: Duration) {
+        self.alive = Some(Alive {
+            interval,
+            due: Deadline::after(interval),
+        });
+    }
+
     /// Serves until it is stopped, and reports what happens to `observer`, which must not block.
     ///
     /// At the end the socket is gone, every client has been told that all others have left,
-    /// and those that were about to connect have been refused.
+    /// and those that were about to connect have been refused; for a socket handed down see
+    /// [`Server::bind_at`].
     ///
     /// # Errors
     ///
@@ -185,7 +224,8 @@ impl Server {
         let connected = self.registry.peers().count();
         observer(&Event::Stopping { connected });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
-        while let Ok(socket) = self.listener.accept() {
+        // A socket handed down lives on, and they wait for the next server.
+        while let Some(socket) = self.listener.accept_last() {
             refuse(&socket);
         }
         drop(self.listener);
@@ -201,6 +241,9 @@ impl Server {
             let ready = self.wait(accepting)?;
             if ready.stop {
                 return Ok(());
+            }
+            if self.alive.as_mut().is_some_and(Alive::is_due) {
+                observer(&Event::Alive);
             }
             // Before newcomers: one that leaves makes room.
             if ready.clients {
@@ -234,14 +277,14 @@ impl Server {
             PollFd::new(&self.listener, listener_events),
             PollFd::new(&self.registry, PollFlags::IN),
         ];
-        let limit = if self.registry.is_due() {
-            Some(Duration::ZERO)
-        } else if !accepting || self.registry.wants_retry() {
-            Some(RETRY_INTERVAL)
-        } else {
-            None
-        };
-        match poll(&mut fds, limit.and_then(timespec).as_ref()) {
+        let again = !accepting || self.registry.wants_retry();
+        let limits = [
+            self.registry.is_due().then_some(Duration::ZERO),
+            again.then_some(RETRY_INTERVAL),
+            self.alive.map(|alive| alive.due.remaining()),
+        ];
+        let limit = limits.into_iter().flatten().min().and_then(timespec);
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
@@ -266,6 +309,24 @@ impl Server {
             }
         }
         Ok(())
+    }
+}
+
+/// When to report being alive.
+#[derive(Clone, Copy, Debug)]
+struct Alive {
+    interval: Duration,
+    due: Deadline,
+}
+
+impl Alive {
+    /// Returns whether it is time to report, and waits for the next time from then on.
+    fn is_due(&mut self) -> bool {
+        let due = self.due.remaining().is_zero();
+        if due {
+            self.due = Deadline::after(self.interval);
+        }
+        due
     }
 }
 

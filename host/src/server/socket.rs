@@ -5,14 +5,16 @@
 //! servers that start at once could both find the socket stale, and the slower one would
 //! remove the other's. The kernel drops the lock with the process, however that ends.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{lstat, unlink, FileType, Stat};
-use rustix::io::Errno;
+use rustix::io::{fcntl_setfd, ioctl_fionbio, Errno, FdFlags};
 use rustix::net::{
-    accept_with, bind, connect, listen, socket_with, AddressFamily, SocketAddrUnix, SocketFlags,
-    SocketType,
+    accept_with, bind, connect, getsockname, listen, socket_with, sockopt, AddressFamily,
+    SocketAddrUnix, SocketFlags, SocketType,
 };
 
 use super::access::Grant;
@@ -22,13 +24,15 @@ use super::lock::Lock;
 /// Connections that may wait to be accepted; the kernel lowers it to `somaxconn`.
 const BACKLOG: i32 = 1024;
 
-/// A listening socket, removed from the file system on drop.
+/// A listening socket; if it was made here, its file is removed on drop.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: OwnedFd,
     // Dropped in this order: the socket's file goes while the lock is held.
-    _file: SocketFile,
-    lock: Lock,
+    /// `None` for a socket that another made and will remove.
+    file: Option<SocketFile>,
+    /// `None` if there is no file to lock.
+    lock: Option<Lock>,
 }
 
 impl Listener {
@@ -59,19 +63,61 @@ impl Listener {
         listen(&socket, BACKLOG).map_err(failed("listen at"))?;
         Ok(Self {
             socket,
-            _file: file,
-            lock,
+            file: Some(file),
+            lock: Some(lock),
         })
     }
 
-    /// Returns the lock.
-    pub(super) const fn lock(&self) -> &Lock {
-        &self.lock
+    /// Takes over a socket that listens already, and returns it with the path it is at.
+    ///
+    /// Its file stays when the listener goes: it belongs to whoever made it.
+    pub(super) fn adopt(socket: OwnedFd) -> Result<(Self, Option<PathBuf>), BindError> {
+        let failed = |error| BindError::System {
+            step: "take over the listening socket",
+            error,
+        };
+        let domain = sockopt::socket_domain(&socket).map_err(failed)?;
+        let kind = sockopt::socket_type(&socket).map_err(failed)?;
+        let listens = sockopt::socket_acceptconn(&socket).map_err(failed)?;
+        if (domain, kind, listens) != (AddressFamily::UNIX, SocketType::STREAM, true) {
+            return Err(BindError::NotAListener);
+        }
+        ioctl_fionbio(&socket, true).map_err(failed)?;
+        fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(failed)?;
+        let address = getsockname(&socket).map_err(failed)?;
+        let path = SocketAddrUnix::try_from(address)
+            .ok()
+            .and_then(|address| Some(PathBuf::from(OsStr::from_bytes(address.path_bytes()?))));
+        let lock = match path.as_deref().map(Lock::take).transpose() {
+            // The folder is another's, as /run is; only servers that make their sockets need the lock.
+            Err(BindError::Path {
+                error: Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::NOENT,
+                ..
+            }) => None,
+            lock => lock?,
+        };
+        let listener = Self {
+            socket,
+            file: None,
+            lock,
+        };
+        Ok((listener, path))
+    }
+
+    /// Returns the lock, if there is one.
+    pub(super) const fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
     }
 
     /// Accepts one waiting connection; `WOULDBLOCK` if there is none.
     pub(super) fn accept(&self) -> rustix::io::Result<OwnedFd> {
         accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+    }
+
+    /// Accepts one of the connections that would be closed with the listener.
+    pub(super) fn accept_last(&self) -> Option<OwnedFd> {
+        self.file.as_ref()?;
+        self.accept().ok()
     }
 }
 

@@ -34,14 +34,14 @@ fn sigterm_and_sigint_end_it_cleanly() {
         assert_eq!(command.line(), "ivshmem: peer 1 left, 1 connected");
         let third = command.join();
         assert!(first
-            .wait_until(LIMIT, |p| p.vectors_of(third.id()).is_some())
+            .wait_until(LIMIT, |p| p.vectors_of(third.id().unwrap()).is_some())
             .unwrap());
         kill_process(command.pid(), signal).unwrap();
         assert_eq!(command.child.wait().unwrap().code(), Some(0));
         assert_eq!(fs::read_dir(command.directory.path()).unwrap().count(), 0);
         loop {
             match first.next_event(LIMIT).unwrap() {
-                Some(Event::Left(id)) => assert_eq!(id, third.id()),
+                Some(Event::Left(id)) => assert_eq!(id, third.id().unwrap()),
                 Some(Event::ServerGone) => break,
                 Some(_) => {}
                 None => panic!("the end was not told"),

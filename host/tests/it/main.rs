@@ -7,6 +7,8 @@ mod command;
 mod common;
 mod descriptors;
 mod documentation;
+mod echo;
+mod handed_down;
 mod hostile;
 mod killed;
 mod peer;
