@@ -18,6 +18,7 @@
 //! keep the memory and each other's eventfds, and go on.
 
 mod access;
+mod backing;
 mod client;
 mod config;
 mod error;
@@ -27,6 +28,7 @@ mod ledger;
 mod limits;
 mod lock;
 mod memory;
+mod named_file;
 mod predecessor;
 mod queue;
 mod registry;
@@ -44,7 +46,8 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 
 pub use access::{Access, DEFAULT_MODE};
-pub use config::{Backing, Config, ConfigError};
+pub use backing::{Backing, FileAtEnd, HugePages};
+pub use config::{Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
 pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
@@ -56,8 +59,9 @@ use crate::deadline::{timespec, Deadline};
 use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
 use lock::Lock;
+use named_file::{identity, NamedFile};
 use registry::{refuse, Registry};
-use socket::{identity, Listener};
+use socket::Listener;
 use turns::{Turns, RETRY_INTERVAL};
 
 /// How long clients that do not read can delay the end of the server, and how much longer for each client.
@@ -73,6 +77,8 @@ pub struct Server {
     listener: Listener,
     registry: Registry,
     memory: Arc<OwnedFd>,
+    /// The file of the memory, if it is to go with the server.
+    _memory_file: Option<NamedFile>,
     stop: Stop,
     client_limit: ClientLimit,
     alive: Option<Alive>,
@@ -143,7 +149,8 @@ impl Server {
         }
         let ledger = Ledger::new(listener.lock().map(Lock::file), &stat, first_id);
         let ids = Ids::new(Given::none(first_id), ledger);
-        let memory = Arc::new(memory.keep());
+        let (memory, memory_file) = memory.keep()?;
+        let memory = Arc::new(memory);
         Ok(Self {
             listener,
             registry: Registry::new(
@@ -154,6 +161,7 @@ impl Server {
                 ids,
             ),
             memory,
+            _memory_file: memory_file,
             stop,
             client_limit,
             alive: None,

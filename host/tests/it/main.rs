@@ -2,6 +2,7 @@
 //! Integration tests of the server, the peer and the command, over real sockets.
 
 mod access;
+mod backing;
 mod bind;
 mod command;
 mod common;
