@@ -6,6 +6,7 @@ mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod doctor;
 mod documentation;
 mod hostile;
 mod peer;
