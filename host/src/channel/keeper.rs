@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
 
+use super::answering::Answering;
 use super::pulse::Pulse;
 use super::seat::Seat;
 use crate::deadline::Deadline;
@@ -27,11 +28,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Starts the thread.
-    pub(super) fn start(
-        seat: Arc<Seat>,
-        peer: Option<Peer>,
-        pulse: Arc<Pulse>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(seat: Arc<Seat>, peer: Peer, pulse: Arc<Pulse>) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let told = Arc::clone(&stop);
         let thread = thread::Builder::new()
@@ -59,30 +56,41 @@ impl Drop for Keeper {
     }
 }
 
-/// Keeps the member alive until it is told to end or the member has lost its slot.
-fn keep(seat: &Seat, mut peer: Option<Peer>, stop: &OwnedFd, pulse: &Pulse) {
-    while seat.look().is_ok() {
-        pulse.beat();
-        if peer.as_ref().is_some_and(Peer::relieve) {
-            // There were rings in them, perhaps.
-            pulse.wake();
+/// Keeps the member alive until it is told to end or the member has lost its slot, and answers those who ping it.
+fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
+    let mut answering = Answering::new();
+    let mut next_beat = Deadline::after(Duration::ZERO);
+    loop {
+        // However often pings wake it, the heart beats by the clock.
+        if next_beat.remaining().is_zero() {
+            if seat.look().is_err() {
+                return;
+            }
+            pulse.beat();
+            if peer.relieve() {
+                // There were rings in them, perhaps.
+                pulse.wake();
+            }
+            next_beat = Deadline::after(pulse.interval());
         }
-        let server = peer.as_ref().and_then(Peer::server_fd);
+        let rest = answering.answer(seat, next_beat.remaining());
+        let server = peer.server_fd();
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         fds.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        if Deadline::after(pulse.interval()).poll(&mut fds).is_err() {
+        fds.extend(answering.fds());
+        if Deadline::after(rest).poll(&mut fds).is_err() {
             // Without memory for it, say: the heart has to beat all the same.
             thread::sleep(pulse.interval());
         }
         if fds.first().is_some_and(|fd| !fd.revents().is_empty()) {
             return;
         }
-        if let Some(peer) = &mut peer {
-            for _ in 0..MESSAGES_PER_BEAT {
-                // An error ends the connection: from then on there is no descriptor, and memory and vectors go on.
-                if !matches!(peer.next_event(Duration::ZERO), Ok(Some(_))) {
-                    break;
-                }
+        for _ in 0..MESSAGES_PER_BEAT {
+            // An error ends the connection: from then on there is no descriptor, and memory and vectors go on.
+            match peer.next_event(Duration::ZERO) {
+                // Who joins the server joins the region next.
+                Ok(Some(_)) => next_beat = Deadline::after(Duration::ZERO),
+                _ => break,
             }
         }
     }

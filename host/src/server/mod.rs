@@ -16,13 +16,18 @@
 //! keep the memory and each other's eventfds, and go on.
 
 mod access;
+mod backing;
 mod client;
 mod config;
 mod error;
 mod event;
 mod ids;
+mod ledger;
 mod limits;
+mod lock;
 mod memory;
+mod named_file;
+mod predecessor;
 mod queue;
 mod registry;
 mod running;
@@ -34,17 +39,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{poll, PollFd, PollFlags};
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
 pub use access::{Access, DEFAULT_MODE};
-pub use config::{Backing, Config, ConfigError};
+pub use backing::{Backing, FileAtEnd, HugePages};
+pub use config::{Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
 pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
+pub use predecessor::{Inheritance, Predecessor};
 pub use running::RunningServer;
 pub use stop::Stop;
 
-use crate::deadline::timespec;
+use crate::deadline::{timespec, Deadline};
+use ids::{Given, Ids, COUNT};
+use ledger::{Ledger, Record};
+use lock::Lock;
+use named_file::{identity, NamedFile};
 use registry::{refuse, Registry, RETRY_INTERVAL};
 use socket::Listener;
 
@@ -57,9 +69,13 @@ pub struct Server {
     listener: Listener,
     registry: Registry,
     memory: Arc<OwnedFd>,
+    /// The file of the memory, if it is to go with the server.
+    _memory_file: Option<NamedFile>,
     stop: Stop,
     client_limit: ClientLimit,
+    alive: Option<Alive>,
     config: Config,
+    predecessor: Option<Predecessor>,
 }
 
 impl Server {
@@ -69,26 +85,82 @@ impl Server {
     ///
     /// Any [`BindError`]. Nothing is left behind then, but a stale socket may have gone.
     pub fn bind(config: Config) -> Result<Self, BindError> {
+        let grant = config.access.resolve()?;
+        Self::start(config, |config| Listener::bind(&config.socket, &grant))
+    }
+
+    /// Creates the shared memory and serves at `listener`, a socket that was made elsewhere, such as by systemd.
+    ///
+    /// It keeps the access it has, its file stays at the end, and those who have connected by then and are not
+    /// clients yet wait for the next server there. The path in [`Server::config`] becomes
+    /// that of `listener`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Any [`BindError`] but those of making a socket; [`BindError::NotAListener`] for other descriptors.
+    pub fn bind_at(listener: impl Into<OwnedFd>, config: Config) -> Result<Self, BindError> {
+        Self::start(config, |config| {
+            let (listener, path) = Listener::adopt(listener.into())?;
+            if let Some(path) = path {
+                config.socket = path;
+            }
+            Ok(listener)
+        })
+    }
+
+    fn start(
+        mut config: Config,
+        listen: impl FnOnce(&mut Config) -> Result<Listener, BindError>,
+    ) -> Result<Self, BindError> {
         config.check()?;
         let client_limit = ClientLimit::of_process(config.vectors, config.max_clients)?;
-        let socket_grant = config.access.resolve()?;
-        let memory_grant = config.memory_access().resolve()?;
+        let grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
             error,
         })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
-        let memory = memory::NewMemory::create(&config, &memory_grant)?;
-        let listener = Listener::bind(&config.socket, &socket_grant)?;
-        let memory = Arc::new(memory.keep());
+        let memory = memory::NewMemory::create(&config, &grant)?;
+        let listener = listen(&mut config)?;
+        let failed = |error| BindError::System {
+            step: "look at the shared memory",
+            error,
+        };
+        let stat = fstat(memory.as_fd()).map_err(failed)?;
+        let found = listener.lock().and_then(Lock::found);
+        let predecessor = found.map(|record| predecessor(record, identity(&stat)));
+        let first_id = predecessor.map_or(0, |predecessor| predecessor.first_id);
+        if first_id >= COUNT {
+            return Err(BindError::NoIdLeft {
+                socket: config.socket,
+            });
+        }
+        let ledger = Ledger::new(listener.lock().map(Lock::file), &stat, first_id);
+        let ids = Ids::new(Given::none(first_id), ledger);
+        let (memory, memory_file) = memory.keep()?;
+        let memory = Arc::new(memory);
         Ok(Self {
             listener,
-            registry: Registry::new(Arc::clone(&memory), config.vectors, client_limit.clients),
+            registry: Registry::new(
+                Arc::clone(&memory),
+                config.vectors,
+                client_limit.clients,
+                ids,
+            ),
             memory,
+            _memory_file: memory_file,
             stop,
             client_limit,
+            alive: None,
             config,
+            predecessor,
         })
+    }
+
+    /// Returns what is known of the server before, if it was killed.
+    #[must_use]
+    pub const fn predecessor(&self) -> Option<Predecessor> {
+        self.predecessor
     }
 
     /// Starts a server in a thread of its own, which ends with the value returned.
@@ -124,10 +196,20 @@ impl Server {
         self.memory.as_fd()
     }
 
+    /// Has [`Server::run`] report [`Event::Alive`] every `interval`, for a watchdog: the loop that
+    /// serves the clients is what reports, so it stands still if they do.
+    pub fn report_alive(&mut self, interval: Duration) {
+        self.alive = Some(Alive {
+            interval,
+            due: Deadline::after(interval),
+        });
+    }
+
     /// Serves until it is stopped, and reports what happens to `observer`, which must not block.
     ///
     /// At the end the socket is gone, every client has been told that all others have left,
-    /// and those that were about to connect have been refused.
+    /// and those that were about to connect have been refused; for a socket handed down see
+    /// [`Server::bind_at`].
     ///
     /// # Errors
     ///
@@ -138,7 +220,8 @@ impl Server {
             connected: self.registry.peers().count(),
         });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
-        while let Ok(socket) = self.listener.accept() {
+        // A socket handed down lives on, and they wait for the next server.
+        while let Some(socket) = self.listener.accept_last() {
             refuse(&socket);
         }
         drop(self.listener);
@@ -152,6 +235,9 @@ impl Server {
             let ready = self.wait(accepting)?;
             if ready.stop {
                 return Ok(());
+            }
+            if self.alive.as_mut().is_some_and(Alive::is_due) {
+                observer(&Event::Alive);
             }
             self.registry.retry();
             for (peer, events) in ready.clients {
@@ -186,7 +272,11 @@ impl Server {
         ];
         fds.extend(self.registry.interests());
         let again = !accepting || self.registry.wants_retry();
-        let limit = again.then(|| timespec(RETRY_INTERVAL)).flatten();
+        let limits = [
+            again.then_some(RETRY_INTERVAL),
+            self.alive.map(|alive| alive.due.remaining()),
+        ];
+        let limit = limits.into_iter().flatten().min().and_then(timespec);
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
@@ -213,9 +303,40 @@ impl Server {
     }
 }
 
+/// When to report being alive.
+#[derive(Clone, Copy, Debug)]
+struct Alive {
+    interval: Duration,
+    due: Deadline,
+}
+
+impl Alive {
+    /// Returns whether it is time to report, and waits for the next time from then on.
+    fn is_due(&mut self) -> bool {
+        let due = self.due.remaining().is_zero();
+        if due {
+            self.due = Deadline::after(self.interval);
+        }
+        due
+    }
+}
+
 /// What a poll has found.
 struct Ready {
     stop: bool,
     listener: bool,
     clients: Vec<(ivshmem::PeerId, PollFlags)>,
+}
+
+/// Returns what the record of a server before says to one whose memory is `memory`.
+fn predecessor(record: &Record, memory: (u64, u64)) -> Predecessor {
+    Predecessor {
+        pid: Some(record.pid).filter(|&pid| pid != 0),
+        first_id: record.ids,
+        memory: if record.memory == memory {
+            Inheritance::Same
+        } else {
+            Inheritance::New
+        },
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use crate::common::{counter, ring, RawClient};
+use ivshmem::PeerId;
 use ivshmem_host::peer::Peer;
 use ivshmem_host::server::{raise_descriptor_limit, Backing, BindError, Config, Server};
 use rustix::io::Errno;
@@ -43,7 +44,10 @@ fn a_stale_socket_is_replaced() {
     let (_directory, socket) = place();
     make_stale(&socket);
     let server = Server::spawn(Config::new(&socket, SIZE, 1)).unwrap();
-    assert_eq!(Peer::connect(server.socket()).unwrap().id().0, 0);
+    assert_eq!(
+        Peer::connect(server.socket()).unwrap().id(),
+        Some(PeerId(0))
+    );
 }
 
 #[test]

@@ -57,31 +57,20 @@ impl Running {
 
     fn start_in(directory: TempDir, limits: &str, vectors: u16, more: &[&str]) -> Self {
         let socket = directory.path().join("ivshmem.sock");
-        let mut child = Command::new("sh")
-            .arg("-c")
-            .arg(format!(r#"{limits}; exec "$0" "$@""#))
-            .args([COMMAND, "server", "--size", "64K", "--vectors"])
-            .arg(vectors.to_string())
-            .arg("--socket")
-            .arg(&socket)
-            .args(more)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, log) = mpsc::channel();
-        thread::spawn(move || {
-            stderr
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|l| sender.send(l))
-        });
+        let (child, log) = launch(&socket, limits, vectors, more);
         Self {
             child,
             log,
             socket,
             directory,
         }
+    }
+
+    /// Kills it without a word, and starts another at the same socket.
+    pub fn restart(&mut self, vectors: u16, more: &[&str]) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.log) = launch(&self.socket, ":", vectors, more);
     }
 
     /// Returns the next line of the log.
@@ -125,6 +114,30 @@ impl Drop for Running {
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
+}
+
+/// Starts `ivshmem server` at `socket`, and returns the lines that it writes.
+fn launch(socket: &Path, limits: &str, vectors: u16, more: &[&str]) -> (Child, Receiver<String>) {
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(format!(r#"{limits}; exec "$0" "$@""#))
+        .args([COMMAND, "server", "--size", "64K", "--vectors"])
+        .arg(vectors.to_string())
+        .arg("--socket")
+        .arg(socket)
+        .args(more)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (sender, log) = mpsc::channel();
+    thread::spawn(move || {
+        stderr
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|l| sender.send(l))
+    });
+    (child, log)
 }
 
 /// Returns the names in a directory, in order.
