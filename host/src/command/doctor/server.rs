@@ -39,18 +39,19 @@ pub(super) fn join(path: &Path) -> (Vec<Finding>, Option<ServerView>) {
 
 fn welcome(path: &Path, mut peer: Peer) -> (Vec<Finding>, Option<ServerView>) {
     while let Ok(Some(_)) = peer.next_event(QUIET) {}
-    let id = peer.id().0;
+    let id = peer.id();
     let view = ServerView {
         vectors: u16::try_from(peer.vectors()).ok(),
         bytes: Some(peer.memory().len() as u64),
-        next_id: Some(u32::from(id) + 1),
+        next_id: id.map(|id| u32::from(id.0) + 1),
         clients: Some(peer.peers().count()),
     };
     let what = format!(
-        "a server answers: {} bytes, {} for each client, {} connected (this look was peer {id})",
+        "a server answers: {} bytes, {} for each client, {} connected{}",
         peer.memory().len(),
         plural(peer.vectors(), "vector"),
         plural(peer.peers().count(), "client"),
+        id.map_or_else(String::new, |id| format!(" (this look was peer {id})")),
     );
     let mut findings = vec![Finding::fine(Code::SocketFine, path.display(), what)];
     findings.extend(check_memory(path, peer.memory().len() as u64));
