@@ -7,6 +7,7 @@ mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod doctor;
 mod documentation;
 mod echo;
 mod handed_down;
