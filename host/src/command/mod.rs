@@ -4,7 +4,10 @@
 //! Results go to stdout, everything else to stderr, where every error is one line that says what, where and what to do.
 
 mod output;
+mod place;
 mod server;
+mod status;
+mod table;
 
 use std::process::ExitCode;
 
@@ -24,6 +27,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Server(server::Arguments),
+    Status(status::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -74,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
     };
     match result {
         Ok(exit) => exit.into(),

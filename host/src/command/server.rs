@@ -6,12 +6,15 @@ use std::thread;
 
 use clap::Args;
 use ivshmem_host::protocol::MAX_VECTORS;
-use ivshmem_host::server::{raise_descriptor_limit, Backing, Config, Server, DEFAULT_MODE};
+use ivshmem_host::server::{
+    raise_descriptor_limit, AdminSocket, Backing, Config, Server, DEFAULT_MODE,
+};
 use ivshmem_host::size;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::output::log;
+use super::place::SocketArgument;
 use super::{Exit, Failure};
 
 const EXAMPLE: &str = "\
@@ -27,8 +30,10 @@ only memory can be shared, through a file (here that of --shm-file /dev/shm/ivsh
     -device ivshmem-plain,memdev=mem
 
 The server runs in the foreground and writes a line to stderr for each client
-that joins or leaves. SIGTERM or SIGINT (Ctrl-C) ends it: the clients are told,
-the socket is removed. QEMU cannot connect to a server that is started again.
+that joins or leaves; `ivshmem status` shows them all. PATH.lock next to the socket
+keeps a second server away; a socket that nobody listens at any more is replaced.
+SIGTERM or SIGINT (Ctrl-C) ends the server: the clients are told, the sockets are
+removed. QEMU cannot connect to a server that is started again.
 
 Exit status: 0 after a signal, 2 if the server could not start or failed.";
 
@@ -36,10 +41,9 @@ Exit status: 0 after a signal, 2 if the server could not start or failed.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Arguments {
-    /// Where clients connect. A socket that nobody listens at any more is replaced;
-    /// PATH.lock next to it keeps a second server away.
-    #[arg(long, value_name = "PATH")]
-    socket: PathBuf,
+    // A socket that nobody listens at any more is replaced.
+    #[command(flatten)]
+    socket: SocketArgument,
 
     /// Size of the shared memory: bytes, or a number with K, M, G or T. A power of two, at least 4K.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
@@ -62,6 +66,15 @@ pub(super) struct Arguments {
     /// have the right size if not, and stays when the server ends.
     #[arg(long, value_name = "PATH")]
     shm_file: Option<PathBuf>,
+
+    /// Where the server answers `ivshmem status` and other requests about itself [default: the socket's path with
+    /// .admin appended]. Mode and group are those of the socket.
+    #[arg(long, value_name = "PATH", conflicts_with = "no_admin")]
+    admin: Option<PathBuf>,
+
+    /// Answer no requests.
+    #[arg(long)]
+    no_admin: bool,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -108,7 +121,12 @@ impl From<Arguments> for Config {
             mode: arguments.mode.0,
             group: arguments.group,
             backing: arguments.shm_file.map_or(Backing::Memfd, Backing::File),
-            ..Self::new(arguments.socket, arguments.size, arguments.vectors)
+            admin: match arguments.admin {
+                Some(path) => AdminSocket::At(path),
+                None if arguments.no_admin => AdminSocket::Off,
+                None => AdminSocket::Beside,
+            },
+            ..Self::new(arguments.socket.socket, arguments.size, arguments.vectors)
         }
     }
 }

@@ -2,18 +2,18 @@
 //! One client's connection.
 
 use std::fmt;
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    recv, sendmsg, sockopt, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-};
+use rustix::net::{recv, sockopt, RecvFlags};
 
+use super::pending::Reading;
+use super::process::Process;
 use super::queue::{Queue, Vectors};
+use super::sending::send;
 use crate::protocol::MESSAGE_LEN;
 
 /// Bytes asked for as the send buffer of a connection: the least there is, to which the kernel
@@ -37,6 +37,10 @@ pub(super) struct Client {
     pub(super) vectors: Arc<Vectors>,
     pub(super) queue: Queue,
     pace: Pace,
+    pub(super) process: Process,
+    pub(super) connected_at: SystemTime,
+    /// What its doorbells were when last looked at.
+    pub(super) reading: Option<Reading>,
 }
 
 /// Why a connection ends.
@@ -68,7 +72,12 @@ impl fmt::Display for Fault {
 }
 
 impl Client {
-    pub(super) fn new(socket: OwnedFd, vectors: Arc<Vectors>, queue: Queue) -> Self {
+    pub(super) fn new(
+        socket: OwnedFd,
+        process: Process,
+        vectors: Arc<Vectors>,
+        queue: Queue,
+    ) -> Self {
         // Cannot fail on a socket; and if it did, clients that do not read would only cost more.
         let _ = sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER);
         Self {
@@ -76,6 +85,9 @@ impl Client {
             vectors,
             queue,
             pace: Pace::Now,
+            process,
+            connected_at: SystemTime::now(),
+            reading: None,
         }
     }
 
@@ -136,7 +148,7 @@ impl Client {
             let Some((number, descriptor)) = self.queue.front() else {
                 break;
             };
-            match send(self.socket.as_fd(), number, descriptor) {
+            match send(self.socket.as_fd(), &number.to_le_bytes(), descriptor) {
                 Ok(MESSAGE_LEN) => self.queue.advance(),
                 // The kernel takes 8 bytes whole or not at all; half a message cannot be mended.
                 Ok(_) => return Err(Departure::CutOff(Fault::Connection(Errno::MSGSIZE))),
@@ -145,24 +157,6 @@ impl Client {
         }
         Ok(())
     }
-}
-
-/// Sends one message of exactly 8 bytes without waiting, and returns how many bytes went.
-pub(super) fn send(
-    socket: BorrowedFd<'_>,
-    number: i64,
-    descriptor: Option<BorrowedFd<'_>>,
-) -> rustix::io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = descriptor.as_slice();
-    if !descriptors.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(descriptors));
-    }
-    let bytes = number.to_le_bytes();
-    // NOSIGNAL: a client that is gone is an error, not a SIGPIPE.
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, flags)
 }
 
 /// Decides what an error of sending means.
@@ -213,7 +207,7 @@ mod tests {
         });
         let mut queue = Queue::greeting(PeerId(0), Arc::new(event()));
         queue.announce(&vectors);
-        let mut client = Client::new(ours, vectors, queue);
+        let mut client = Client::new(ours, Process::default(), vectors, queue);
         client.flush().unwrap();
         assert_eq!(client.pace, Pace::Writable);
         assert!(client.notice(PollFlags::empty()).is_ok());

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::admin;
 use crate::protocol::MAX_VECTORS;
 use crate::size::{self, SizeError};
 
@@ -26,6 +27,19 @@ pub enum Backing {
     File(PathBuf),
 }
 
+/// Where a server answers requests about itself (see [`crate::admin`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// At the path of the socket with `.admin` appended to the name, where
+    /// [`Admin::of`](crate::admin::Admin::of) looks for it.
+    #[default]
+    Beside,
+    /// At this path.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
 /// The configuration of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -42,11 +56,14 @@ pub struct Config {
     pub group: Option<String>,
     /// What holds the shared memory.
     pub backing: Backing,
+    /// Where the server answers requests about itself. That socket has the mode and the group of the other:
+    /// whoever may connect there has the memory anyway.
+    pub admin: AdminSocket,
 }
 
 impl Config {
     /// Creates the configuration of a server at `socket` with a sealed memfd of `size_bytes` and
-    /// `vectors` vectors for each client, open to the owner only.
+    /// `vectors` vectors for each client, open to the owner only, with an admin socket beside it.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>, size_bytes: u64, vectors: u16) -> Self {
         Self {
@@ -56,6 +73,17 @@ impl Config {
             mode: DEFAULT_MODE,
             group: None,
             backing: Backing::Memfd,
+            admin: AdminSocket::Beside,
+        }
+    }
+
+    /// Returns the path of the admin socket, if there is to be one.
+    #[must_use]
+    pub fn admin_path(&self) -> Option<PathBuf> {
+        match &self.admin {
+            AdminSocket::Beside => Some(admin::socket_beside(&self.socket)),
+            AdminSocket::At(path) => Some(path.clone()),
+            AdminSocket::Off => None,
         }
     }
 

@@ -38,32 +38,68 @@ pub fn raise_descriptor_limit() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Returns how many clients with `vectors` vectors the limit of open file descriptors allows.
+/// How many clients there may be at once, and why not more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ClientLimit {
+    pub(super) clients: usize,
+    pub(super) source: LimitSource,
+}
+
+/// What limits the number of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LimitSource {
+    /// [`MAX_CLIENTS`].
+    Program,
+    /// The process may have so many files open (`RLIMIT_NOFILE`).
+    OpenFiles(u64),
+}
+
+impl ClientLimit {
+    const PROGRAM: Self = Self {
+        clients: MAX_CLIENTS,
+        source: LimitSource::Program,
+    };
+}
+
+/// Returns how many clients with `vectors` vectors the limit of open file descriptors allows beside
+/// `others`, which are descriptors that the server may need for something else.
 ///
 /// # Errors
 ///
 /// - [`BindError::TooFewDescriptors`]: not even two, and one alone has nobody to talk to.
-pub(super) fn client_limit(vectors: u16) -> Result<usize, BindError> {
-    clients_within(getrlimit(Resource::Nofile).current, vectors)
+pub(super) fn client_limit(vectors: u16, others: u64) -> Result<ClientLimit, BindError> {
+    clients_within(getrlimit(Resource::Nofile).current, vectors, others)
 }
 
 /// The same for a limit of `descriptors`, where `None` is no limit.
-fn clients_within(descriptors: Option<u64>, vectors: u16) -> Result<usize, BindError> {
+fn clients_within(
+    descriptors: Option<u64>,
+    vectors: u16,
+    others: u64,
+) -> Result<ClientLimit, BindError> {
     let Some(limit) = descriptors else {
-        return Ok(MAX_CLIENTS);
+        return Ok(ClientLimit::PROGRAM);
     };
+    let reserved = RESERVED + others;
     // A client takes its connection and one eventfd for each vector, and of the other
     // allowance, which is of the same size, what is under way to it.
     let each = (u64::from(vectors) + 1).max(IN_FLIGHT);
-    let clients = limit.saturating_sub(RESERVED) / each;
+    let clients = limit.saturating_sub(reserved) / each;
     if clients < 2 {
         return Err(BindError::TooFewDescriptors {
             vectors,
-            needed: RESERVED + 2 * each,
+            needed: reserved + 2 * each,
             limit,
         });
     }
-    Ok(usize::try_from(clients).map_or(MAX_CLIENTS, |clients| clients.min(MAX_CLIENTS)))
+    let clients = usize::try_from(clients).unwrap_or(MAX_CLIENTS);
+    if clients >= MAX_CLIENTS {
+        return Ok(ClientLimit::PROGRAM);
+    }
+    Ok(ClientLimit {
+        clients,
+        source: LimitSource::OpenFiles(limit),
+    })
 }
 
 #[cfg(test)]
@@ -72,26 +108,39 @@ mod tests {
 
     #[test]
     fn the_limit_counts_what_is_open_and_what_is_under_way() {
-        assert_eq!(clients_within(Some(1024), 1), Ok(126));
-        assert_eq!(clients_within(Some(1024), 7), Ok(126));
-        assert_eq!(clients_within(Some(1024), 8), Ok(112));
-        assert_eq!(clients_within(Some(16 + 2 * 2049), 2048), Ok(2));
-        assert_eq!(clients_within(Some(u64::MAX), 1), Ok(MAX_CLIENTS));
-        assert_eq!(clients_within(None, 2048), Ok(MAX_CLIENTS));
+        for (open_files, vectors, others, clients) in [
+            (1024, 1, 0, 126),
+            (1024, 7, 0, 126),
+            (1024, 8, 0, 112),
+            (1024, 8, 9, 111),
+            (16 + 2 * 2049, 2048, 0, 2),
+        ] {
+            let limit = ClientLimit {
+                clients,
+                source: LimitSource::OpenFiles(open_files),
+            };
+            let found = clients_within(Some(open_files), vectors, others);
+            assert_eq!(found, Ok(limit));
+        }
+        for no_limit in [None, Some(u64::MAX)] {
+            assert_eq!(clients_within(no_limit, 2048, 9), Ok(ClientLimit::PROGRAM));
+        }
     }
 
     #[test]
     fn fewer_than_two_clients_are_refused() {
         assert_eq!(
-            clients_within(Some(1024), 2048),
+            clients_within(Some(1024), 2048, 10),
             Err(BindError::TooFewDescriptors {
                 vectors: 2048,
-                needed: 4114,
+                needed: 4124,
                 limit: 1024
             })
         );
-        assert!(clients_within(Some(0), 1).is_err());
-        assert!(clients_within(Some(31), 1).is_err());
-        assert_eq!(clients_within(Some(32), 1), Ok(2));
+        let clients =
+            |open_files| clients_within(Some(open_files), 1, 5).map(|limit| limit.clients);
+        assert!(clients(0).is_err());
+        assert!(clients(36).is_err());
+        assert_eq!(clients(37), Ok(2));
     }
 }

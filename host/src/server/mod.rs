@@ -17,16 +17,22 @@
 
 mod client;
 mod config;
+mod counters;
+mod desk;
 mod error;
 mod event;
 mod ids;
 mod limits;
 mod memory;
+mod pending;
+mod process;
 mod queue;
 mod registry;
 mod running;
+mod sending;
 mod socket;
 mod stop;
+mod survey;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -37,7 +43,7 @@ use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::Gid;
 use rustix::io::Errno;
 
-pub use config::{Backing, Config, ConfigError, DEFAULT_MODE};
+pub use config::{AdminSocket, Backing, Config, ConfigError, DEFAULT_MODE};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
 pub use limits::{raise_descriptor_limit, MAX_CLIENTS};
@@ -45,6 +51,8 @@ pub use running::RunningServer;
 pub use stop::Stop;
 
 use crate::deadline::timespec;
+use desk::{Birth, Desk, Subject, ADMIN_DESCRIPTORS};
+use limits::LimitSource;
 use registry::{refuse, Registry, RETRY_INTERVAL};
 use socket::Listener;
 
@@ -55,6 +63,9 @@ const DISMISSAL_LIMIT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
+    desk: Desk,
+    birth: Birth,
+    limit_source: LimitSource,
     registry: Registry,
     memory: Arc<OwnedFd>,
     stop: Stop,
@@ -69,19 +80,31 @@ impl Server {
     /// Any [`BindError`]. Nothing is left behind then, but a stale socket may have gone.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         config.check()?;
-        let limit = limits::client_limit(config.vectors)?;
+        let admin_path = config.admin_path();
+        let others = if admin_path.is_some() {
+            ADMIN_DESCRIPTORS
+        } else {
+            0
+        };
+        let limit = limits::client_limit(config.vectors, others)?;
         let group = config.group.as_deref().map(find_group).transpose()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
             error,
         })?;
-        // Whoever connects is to find the memory ready, so the socket comes last.
+        // Whoever connects is to find the memory ready, so the sockets come last.
         let memory = memory::NewMemory::create(&config, group)?;
         let listener = Listener::bind(&config.socket, config.mode, group)?;
+        let admin = admin_path
+            .map(|path| Listener::bind(&path, config.mode, group))
+            .transpose()?;
         let memory = Arc::new(memory.keep());
         Ok(Self {
             listener,
-            registry: Registry::new(Arc::clone(&memory), config.vectors, limit),
+            desk: Desk::new(admin),
+            birth: Birth::now(),
+            limit_source: limit.source,
+            registry: Registry::new(Arc::clone(&memory), config.vectors, limit.clients),
             memory,
             stop,
             config,
@@ -123,7 +146,7 @@ impl Server {
 
     /// Serves until it is stopped, and reports what happens to `observer`, which must not block.
     ///
-    /// At the end the socket is gone, every client has been told that all others have left,
+    /// At the end the sockets are gone, every client has been told that all others have left,
     /// and those that were about to connect have been refused.
     ///
     /// # Errors
@@ -139,6 +162,7 @@ impl Server {
             refuse(&socket);
         }
         drop(self.listener);
+        drop(self.desk);
         self.registry.dismiss(DISMISSAL_LIMIT);
         Ok(result?)
     }
@@ -146,7 +170,7 @@ impl Server {
     fn serve(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
         let mut accepting = true;
         loop {
-            let ready = self.wait(accepting)?;
+            let mut ready = self.wait(accepting)?;
             if ready.stop {
                 return Ok(());
             }
@@ -159,6 +183,7 @@ impl Server {
                     Ok(()) => accepting = true,
                     // Most likely out of descriptors, with the client still waiting: polling would spin.
                     Err(error) => {
+                        self.registry.note_accept_failure();
                         if accepting {
                             observer(&Event::AcceptFailed(error));
                         }
@@ -167,6 +192,16 @@ impl Server {
                 }
             }
             self.registry.flush(observer);
+            self.desk.serve(
+                &mut ready.desk.drain(..),
+                &mut Subject {
+                    config: &self.config,
+                    birth: self.birth,
+                    limit_source: self.limit_source,
+                    memory: &self.memory,
+                    registry: &mut self.registry,
+                },
+            );
         }
     }
 
@@ -181,9 +216,13 @@ impl Server {
             PollFd::new(&self.stop, PollFlags::IN),
             PollFd::new(&self.listener, listener_events),
         ];
+        let before_desk = fds.len();
+        fds.extend(self.desk.interests());
+        let desk_count = fds.len() - before_desk;
         fds.extend(self.registry.interests());
         let again = !accepting || self.registry.wants_retry();
-        let limit = again.then(|| timespec(RETRY_INTERVAL)).flatten();
+        let limits = [again.then_some(RETRY_INTERVAL), self.desk.patience()];
+        let limit = limits.into_iter().flatten().min().and_then(timespec);
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
@@ -193,6 +232,7 @@ impl Server {
         Ok(Ready {
             stop: !next().is_empty(),
             listener: !next().is_empty(),
+            desk: events.by_ref().take(desk_count).collect(),
             clients: self.registry.peers().zip(events).collect(),
         })
     }
@@ -214,6 +254,7 @@ impl Server {
 struct Ready {
     stop: bool,
     listener: bool,
+    desk: Vec<PollFlags>,
     clients: Vec<(ivshmem::PeerId, PollFlags)>,
 }
 

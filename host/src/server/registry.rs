@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ivshmem::PeerId;
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
 
-use super::client::{send, Client, Departure};
+use super::client::{Client, Departure};
 use super::event::{Event, Refusal};
 use super::ids::Ids;
+use super::process::Process;
 use super::queue::{Queue, Vectors};
+use super::sending::send;
+use super::survey::{Progress, Survey};
+use crate::admin::Counters;
 use crate::deadline::Deadline;
 use crate::protocol::REFUSAL;
 
@@ -29,6 +31,8 @@ pub(super) struct Registry {
     memory: Arc<OwnedFd>,
     vectors: u16,
     limit: usize,
+    /// Without the messages to those who are connected.
+    counters: Counters,
 }
 
 impl Registry {
@@ -40,6 +44,7 @@ impl Registry {
             memory,
             vectors,
             limit,
+            counters: Counters::default(),
         }
     }
 
@@ -50,6 +55,38 @@ impl Registry {
     /// Returns the IDs of the clients, ascending.
     pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.clients.keys().copied()
+    }
+
+    /// Returns the clients, by ascending ID.
+    pub(super) fn clients(&self) -> impl Iterator<Item = (PeerId, &Client)> {
+        self.clients.iter().map(|(&id, client)| (id, client))
+    }
+
+    pub(super) const fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Returns what has happened so far.
+    pub(super) fn counters(&self) -> Counters {
+        let sent = self.clients.values().map(|client| client.queue.sent());
+        let mut counters = self.counters;
+        counters.messages_sent += sent.sum::<u64>();
+        counters
+    }
+
+    /// Counts a connection that could not be accepted.
+    pub(super) fn note_accept_failure(&mut self) {
+        self.counters.accept_failures += 1;
+    }
+
+    /// Begins a look at everybody's doorbells.
+    pub(super) fn begin_survey(&self) -> Survey {
+        Survey::of(&self.clients)
+    }
+
+    /// Goes on with `survey`.
+    pub(super) fn survey(&mut self, survey: &mut Survey) -> Progress {
+        survey.step(&mut self.clients)
     }
 
     /// Returns what to poll for, in the order of [`Registry::peers`].
@@ -66,11 +103,14 @@ impl Registry {
 
     /// Makes the other end of `socket` a client, or refuses it.
     pub(super) fn admit(&mut self, socket: OwnedFd) -> Event {
-        // 0 stands for a process that this one cannot see, in another PID namespace.
-        let pid = getsockopt(&socket, PeerCredentials)
-            .ok()
-            .map(|credentials| credentials.pid())
-            .filter(|&pid| pid != 0);
+        let event = self.take_in(socket);
+        self.counters.note(&event);
+        event
+    }
+
+    fn take_in(&mut self, socket: OwnedFd) -> Event {
+        let process = Process::behind(&socket);
+        let pid = process.pid;
         let vectors = match self.prepare() {
             Ok(vectors) => Arc::new(vectors),
             Err(reason) => {
@@ -86,7 +126,7 @@ impl Registry {
         }
         queue.announce(&vectors);
         self.clients
-            .insert(peer, Client::new(socket, vectors, queue));
+            .insert(peer, Client::new(socket, process, vectors, queue));
         Event::Joined {
             peer,
             pid,
@@ -150,9 +190,10 @@ impl Registry {
 
     /// Removes `peer`, and has everybody else told, once.
     fn remove(&mut self, peer: PeerId, departure: Departure, observer: &mut dyn FnMut(&Event)) {
-        if self.clients.remove(&peer).is_none() {
+        let Some(client) = self.clients.remove(&peer) else {
             return;
-        }
+        };
+        self.counters.messages_sent += client.queue.sent();
         for other in self.clients.values_mut() {
             other.queue.withdraw(peer);
         }
@@ -171,6 +212,7 @@ impl Registry {
         if connected == 0 {
             self.ids.note_empty();
         }
+        self.counters.note(&event);
         observer(&event);
     }
 
@@ -214,5 +256,5 @@ impl Registry {
 ///
 /// The buffer of a fresh connection has room for a message; one that is gone needs none.
 pub(super) fn refuse(socket: &OwnedFd) {
-    let _ = send(socket.as_fd(), REFUSAL, None);
+    let _ = send(socket.as_fd(), &REFUSAL.to_le_bytes(), None);
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Integration tests of the server, the peer and the command, over real sockets.
 
+mod admin;
+mod admin_command;
+mod admin_hostile;
 mod bind;
 mod command;
 mod common;
