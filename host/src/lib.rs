@@ -13,6 +13,7 @@
 //!   input and output, for whoever brings their own event loop.
 //!
 //! ```
+//! use ivshmem::PeerId;
 //! use ivshmem_host::peer::Peer;
 //! use ivshmem_host::server::{Config, Server};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +21,7 @@
 //! # let path = directory.path().join("ivshmem.sock");
 //! let server = Server::spawn(Config::new(&path, 1 << 20, 2))?;
 //! let peer = Peer::connect(server.socket())?;
-//! assert_eq!(peer.id().0, 0);
+//! assert_eq!(peer.id(), Some(PeerId(0)));
 //! peer.memory().write(0, b"hello")?;
 //! # Ok(())
 //! # }

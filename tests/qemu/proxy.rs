@@ -18,7 +18,7 @@ use xtask::qemu::{Guest, Marker, Vm};
 
 use crate::guests::TestServer;
 use crate::lab::{field, hear, number, same, with_kvm, Lab, Need, PATIENCE};
-use crate::peers::{join, Puppet};
+use crate::peers::{id_of, join, Puppet};
 use program::{Generation, Protocol, Proxy};
 use server::{Client, LegacyServer};
 
@@ -266,7 +266,7 @@ fn two_guests(lab: &Lab) -> Result<(), Failed> {
         let before = guest.count(0)?;
         host.ring(guest.id, VectorIndex(0))?;
         guest.arrived(0, u32::try_from(before)? + 1)?;
-        guest.ring(host.id(), 1, 1)?;
+        guest.ring(id_of(&host)?, 1, 1)?;
         same(
             "the host is rung",
             host.wait(VectorIndex(1), PATIENCE)?,

@@ -12,7 +12,7 @@ use xtask::qemu::Vm;
 
 use crate::guests::TestServer;
 use crate::lab::{same, Lab, Need, PATIENCE};
-use crate::peers::{join, Puppet};
+use crate::peers::{id_of, join, Puppet};
 
 const VECTORS: u16 = 2;
 
@@ -53,7 +53,7 @@ fn thousand(lab: &Lab) -> Result<(), Failed> {
     let host = join(&server, &[guest.id])?;
     host.ring(guest.id, VectorIndex(1))?;
     guest.arrived(1, 1)?;
-    guest.ring(host.id(), 0, 1)?;
+    guest.ring(id_of(&host)?, 0, 1)?;
     same(
         "the host is rung",
         host.wait(VectorIndex(0), PATIENCE)?,
@@ -81,7 +81,7 @@ fn sixty_four(lab: &Lab) -> Result<(), Failed> {
     for (peer, count) in peers.iter().zip(1..) {
         peer.ring(guest.id, VectorIndex(1))?;
         guest.arrived(1, count)?;
-        guest.ring(peer.id(), 1, 1)?;
+        guest.ring(id_of(peer)?, 1, 1)?;
         same("a peer is rung", peer.wait(VectorIndex(1), PATIENCE)?, true)?;
     }
     drop(peers);

@@ -54,10 +54,23 @@ fn whole(_: &Tools) -> Result<(), Failed> {
         "B -> A: hello",
         "host -> A: hello",
         "A -> host: hello",
+        "now I kill guest B",
+        "host: B has died",
+        "A: B has died",
+        "host: B is back, as incarnation 2",
+        "A: B is back, as incarnation 2",
+        "A's file is here, 16 MiB",
     ] {
         contains(&text, part)?;
     }
     let report: Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
+    let file = &report["file"];
+    let digest = file["sha256"].as_str().ok_or("no SHA-256")?;
+    // A and the host have hashed it, each for itself.
+    contains(&text, &format!("A: my file has 16 MiB, SHA-256 {digest}"))?;
+    if file["bytes"] != 16 << 20 || file["pieces_before_the_kill"] != 8 {
+        return Err(format!("a file that makes no sense: {file}").into());
+    }
     let series = report["round_trips"].as_array().ok_or("no round_trips")?;
     let mut seen = Vec::new();
     for one in series {

@@ -59,7 +59,8 @@ pub struct Clients {
     pub connected: usize,
     /// The most that can be connected at once.
     pub limit: usize,
-    /// What the limit comes from: `program`, or `open_files`. There may be others in time.
+    /// What the limit comes from: `config`, it was asked for; `open_files`, the descriptors of the process; `program`, the
+    /// most that it serves. There may be others in time.
     pub limited_by: String,
     /// How many files the server may have open (`RLIMIT_NOFILE`), if that limits the clients.
     pub open_files_limit: Option<u64>,

@@ -68,6 +68,15 @@ impl std::error::Error for JoinError {
     }
 }
 
+impl From<peer::OpenError> for JoinError {
+    fn from(error: peer::OpenError) -> Self {
+        match error {
+            peer::OpenError::File { path, error } => Self::File { path, error },
+            peer::OpenError::Memory(error) => Self::Memory(error),
+        }
+    }
+}
+
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -18,19 +18,11 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Returns the doorbell of one who has joined a server.
+    /// Returns the doorbell of a peer, which rings nobody if it has only memory.
     pub(super) fn of(peer: &Peer) -> Self {
         Self {
             doorbells: peer.doorbells(),
             mapping: Arc::clone(peer.mapping()),
-        }
-    }
-
-    /// Returns the doorbell of one who has memory and nothing else: it rings nobody.
-    pub(super) fn silent(mapping: Mapping) -> Self {
-        Self {
-            doorbells: Doorbells::default(),
-            mapping: Arc::new(mapping),
         }
     }
 

@@ -27,11 +27,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Starts the thread.
-    pub(super) fn start(
-        seat: Arc<Seat>,
-        peer: Option<Peer>,
-        pulse: Arc<Pulse>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(seat: Arc<Seat>, peer: Peer, pulse: Arc<Pulse>) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let told = Arc::clone(&stop);
         let thread = thread::Builder::new()
@@ -60,14 +56,14 @@ impl Drop for Keeper {
 }
 
 /// Keeps the member alive until it is told to end or the member has lost its slot.
-fn keep(seat: &Seat, mut peer: Option<Peer>, stop: &OwnedFd, pulse: &Pulse) {
+fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
     while seat.look().is_ok() {
         pulse.beat();
-        if peer.as_ref().is_some_and(Peer::relieve) {
+        if peer.relieve() {
             // There were rings in them, perhaps.
             pulse.wake();
         }
-        let server = peer.as_ref().and_then(Peer::server_fd);
+        let server = peer.server_fd();
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         fds.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         if Deadline::after(pulse.interval()).poll(&mut fds).is_err() {
@@ -77,12 +73,10 @@ fn keep(seat: &Seat, mut peer: Option<Peer>, stop: &OwnedFd, pulse: &Pulse) {
         if fds.first().is_some_and(|fd| !fd.revents().is_empty()) {
             return;
         }
-        if let Some(peer) = &mut peer {
-            for _ in 0..MESSAGES_PER_BEAT {
-                // An error ends the connection: from then on there is no descriptor, and memory and vectors go on.
-                if !matches!(peer.next_event(Duration::ZERO), Ok(Some(_))) {
-                    break;
-                }
+        for _ in 0..MESSAGES_PER_BEAT {
+            // An error ends the connection: from then on there is no descriptor, and memory and vectors go on.
+            if !matches!(peer.next_event(Duration::ZERO), Ok(Some(_))) {
+                break;
             }
         }
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How a host process becomes a member: [`Options`].
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -20,8 +19,7 @@ use super::keeper::Keeper;
 use super::pulse::Pulse;
 use super::seat::{Clock, Seat};
 use crate::deadline::Deadline;
-use crate::mapping::Mapping;
-use crate::peer::{ConnectError, EventError, Peer, CONNECT_LIMIT};
+use crate::peer::{ConnectError, EventError, Peer, Step, CONNECT_LIMIT};
 
 /// Most vectors that are of use: QEMU's doorbell takes no more.
 const MOST_VECTORS: usize = 256;
@@ -98,15 +96,16 @@ impl Options {
             let event = peer.next_event(Duration::ZERO).map_err(|error| {
                 JoinError::Server(match error {
                     EventError::Receive(error) => ConnectError::Receive(error),
-                    EventError::Disconnected => ConnectError::Closed(crate::peer::Step::OwnVector),
+                    EventError::Disconnected | EventError::NoServer => {
+                        ConnectError::Closed(Step::OwnVector)
+                    }
                 })
             })?;
             if event.is_none() {
                 break;
             }
         }
-        let bell = Bell::of(&peer);
-        self.join(bell, Some(peer))
+        self.join_peer(peer)
     }
 
     /// Joins the region in a file, for example one in `/dev/shm`, whose size is that of the region. Nobody rings there:
@@ -117,13 +116,7 @@ impl Options {
     /// - [`JoinError::File`]: it cannot be opened for reading and writing.
     /// - Those of [`Options::join_memory`].
     pub fn join_file(&self, path: impl AsRef<Path>) -> Result<Channels, JoinError> {
-        let path = path.as_ref();
-        let file = File::options().read(true).write(true).open(path);
-        let file = file.map_err(|error| JoinError::File {
-            path: path.to_owned(),
-            error: error.kind(),
-        })?;
-        self.join_memory(file)
+        self.join_peer(Peer::open_file(path)?)
     }
 
     /// Joins the region in any shared memory, as in a file.
@@ -135,13 +128,20 @@ impl Options {
     /// - [`JoinError::Member`], [`JoinError::TimedOut`]: there is no slot.
     /// - [`JoinError::System`]: the system has no descriptor or no thread left.
     pub fn join_memory(&self, memory: impl AsFd) -> Result<Channels, JoinError> {
-        let mapping = Mapping::of(memory).map_err(JoinError::Memory)?;
-        self.join(Bell::silent(mapping), None)
+        self.join_peer(Peer::open_memory(memory)?)
     }
 
-    fn join(&self, bell: Bell, peer: Option<Peer>) -> Result<Channels, JoinError> {
+    /// Joins the region in the memory of a peer, which rings and is rung as far as it can.
+    ///
+    /// Vectors that a server sends later are not used: wait for them before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::join_memory`].
+    pub fn join_peer(&self, peer: Peer) -> Result<Channels, JoinError> {
+        let bell = Bell::of(&peer);
         let clock = Clock::start();
-        let address = peer.as_ref().map_or((None, 0), address);
+        let address = address(&peer);
         let member = self.member(&bell, address, clock)?;
         let seat = Arc::new(Seat::new(member, bell, address, clock));
         let interval = (self.limit / BEATS).max(Duration::from_micros(100));
@@ -192,5 +192,5 @@ impl Options {
 
 /// Returns where a peer is rung, and how many vectors it has.
 fn address(peer: &Peer) -> (Option<PeerId>, u16) {
-    (Some(peer.id()), peer.vectors().min(MOST_VECTORS) as u16)
+    (peer.id(), peer.vectors().min(MOST_VECTORS) as u16)
 }

@@ -3,6 +3,8 @@
 //!
 //! Results go to stdout, everything else to stderr, where every error is one line that says what, where and what to do.
 
+mod completions;
+mod man;
 mod output;
 mod place;
 mod server;
@@ -28,6 +30,8 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -79,6 +83,8 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
     };
     match result {
         Ok(exit) => exit.into(),
@@ -111,5 +117,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_has_an_example_and_says_how_it_exits() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            for part in ["Example", "Exit status: 0", "2 "] {
+                assert!(help.contains(part), "{part} in the help of {name}");
+            }
+        }
     }
 }

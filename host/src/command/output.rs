@@ -19,13 +19,10 @@ pub(super) enum Reader {
     Gone,
 }
 
-/// Writes `text` to stdout.
-pub(super) fn print(text: &str) -> Result<Reader, Failure> {
+/// Writes a result to stdout.
+pub(super) fn print(bytes: &[u8]) -> Result<Reader, Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(Reader::Reads),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(Failure::new(format!("cannot write to stdout: {error}"))),

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         if clear {
             text.insert_str(0, CLEAR);
         }
-        let reader = print(&text)?;
+        let reader = print(text.as_bytes())?;
         match arguments.watch {
             Some(interval) if reader == Reader::Reads => {
                 thread::sleep(Duration::from_secs(interval));
@@ -145,9 +145,11 @@ fn summary(status: &Status) -> String {
             "{} of at most {} ({}), {} each",
             clients.connected,
             clients.limit,
-            match clients.open_files_limit {
-                Some(limit) => format!("for {limit} open files"),
-                None => format!("limit of the {}", clients.limited_by),
+            match (clients.open_files_limit, clients.limited_by.as_str()) {
+                (Some(limit), _) => format!("by the limit of {limit} open files"),
+                (None, "config") => "as asked for".to_owned(),
+                (None, "program") => "the most that the program serves".to_owned(),
+                (None, other) => other.to_owned(),
             },
             count(u64::from(status.vectors_per_client), "vector"),
         ),

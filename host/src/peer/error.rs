@@ -2,6 +2,7 @@
 //! What can go wrong for a peer.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use ivshmem::{PeerId, VectorIndex};
@@ -122,12 +123,47 @@ impl From<ReceiveError> for ConnectError {
     }
 }
 
+/// A failure to open memory without a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file cannot be opened.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: ErrorKind,
+    },
+    /// The memory cannot be used.
+    Memory(MapError),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, error } => write!(f, "cannot open {}: {error}", path.display()),
+            Self::Memory(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File { .. } => None,
+            Self::Memory(error) => Some(error),
+        }
+    }
+}
+
 /// A failure to receive an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventError {
     /// The connection has ended before, which has been reported.
     Disconnected,
+    /// There is no server that could tell of events.
+    NoServer,
     /// The connection broke or the server broke the protocol; it is closed now.
     Receive(ReceiveError),
 }
@@ -136,6 +172,10 @@ impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disconnected => write!(f, "the connection to the server has ended"),
+            Self::NoServer => write!(
+                f,
+                "this peer has memory without a server, so nobody tells who comes and goes"
+            ),
             Self::Receive(error) => error.fmt(f),
         }
     }
@@ -144,7 +184,7 @@ impl fmt::Display for EventError {
 impl std::error::Error for EventError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Disconnected => None,
+            Self::Disconnected | Self::NoServer => None,
             Self::Receive(error) => Some(error),
         }
     }
@@ -158,6 +198,13 @@ pub enum RingError {
     UnknownPeer {
         /// The peer.
         peer: PeerId,
+    },
+    /// This peer itself has no such vector to wait for.
+    NoVector {
+        /// The vector.
+        vector: VectorIndex,
+        /// How many vectors this peer has; none without a server.
+        vectors: usize,
     },
     /// The peer has no such vector.
     UnknownVector {
@@ -183,6 +230,10 @@ impl fmt::Display for RingError {
             } => write!(
                 f,
                 "peer {peer} has no vector {vector}, only {vectors} from 0 up"
+            ),
+            Self::NoVector { vector, vectors } => write!(
+                f,
+                "this peer has no vector {vector} to wait for: it has {vectors}"
             ),
             Self::System(error) => write!(f, "the eventfd of the vector failed: {error}"),
         }

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host process as a peer: it shares the memory, rings the others and is rung by them.
+//! A process as a peer: it shares the memory, rings the others and is rung by them.
+//!
+//! | made by | memory | ID | rings and is rung | events |
+//! | --- | --- | --- | --- | --- |
+//! | [`Peer::connect`] | the server's | yes | yes | yes |
+//! | [`Peer::open_file`], [`Peer::open_memory`] | a file, or any shared memory | no | no | no |
 //!
 //! Two things can be waited for, separately, because they come from different sides:
 //! what the *server* says ([`Peer::next_event`]) and what the *peers* ring
@@ -19,6 +24,7 @@ mod doorbells;
 mod error;
 mod link;
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +34,7 @@ use ivshmem::{PeerId, SharedMemory, VectorIndex};
 use rustix::event::{PollFd, PollFlags};
 
 pub use doorbells::Doorbells;
-pub use error::{ConnectError, EventError, ReceiveError, RingError, Step};
+pub use error::{ConnectError, EventError, OpenError, ReceiveError, RingError, Step};
 
 pub use crate::session::Event;
 
@@ -41,15 +47,24 @@ use link::{Link, Received};
 /// How long [`Peer::connect`] waits for the server.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// A member of a server's group of peers; dropping it leaves the group.
+/// One who shares the memory; dropping it leaves the server's group of peers, if it is in one.
 #[derive(Debug)]
 pub struct Peer {
-    id: PeerId,
+    id: Option<PeerId>,
     mapping: Arc<Mapping>,
     session: Session<Arc<OwnedFd>>,
     doorbells: Doorbells,
-    /// `None` once the connection has ended.
-    link: Option<Link>,
+    server: Server,
+}
+
+/// Who tells of other peers.
+#[derive(Debug)]
+enum Server {
+    /// There is no server here.
+    None,
+    There(Link),
+    /// The connection has ended.
+    Gone,
 }
 
 impl Peer {
@@ -99,17 +114,49 @@ impl Peer {
         }
         doorbells.learn(id, handshake.session.own());
         Ok(Self {
-            id,
+            id: Some(id),
             mapping: Arc::new(mapping),
             session: handshake.session,
             doorbells,
-            link: Some(handshake.link),
+            server: Server::There(handshake.link),
         })
     }
 
-    /// Returns the ID that the server gave this peer.
+    /// Opens the memory in a file, for example one in `/dev/shm` that guests have as `ivshmem-plain`. Nobody rings there.
+    ///
+    /// # Errors
+    ///
+    /// - [`OpenError::File`]: it cannot be opened for reading and writing.
+    /// - [`OpenError::Memory`]: it is of a wrong size or cannot be mapped.
+    pub fn open_file(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.map_err(|error| OpenError::File {
+            path: path.to_owned(),
+            error: error.kind(),
+        })?;
+        Self::open_memory(file)
+    }
+
+    /// Opens any shared memory, as in a file.
+    ///
+    /// # Errors
+    ///
+    /// - [`OpenError::Memory`]: it is of a wrong size or cannot be mapped.
+    pub fn open_memory(memory: impl AsFd) -> Result<Self, OpenError> {
+        let mapping = Mapping::of(memory).map_err(OpenError::Memory)?;
+        Ok(Self {
+            id: None,
+            mapping: Arc::new(mapping),
+            session: Session::new(),
+            doorbells: Doorbells::default(),
+            server: Server::None,
+        })
+    }
+
+    /// Returns the ID that the server gave this peer; `None` where there is no server.
     #[must_use]
-    pub const fn id(&self) -> PeerId {
+    pub const fn id(&self) -> Option<PeerId> {
         self.id
     }
 
@@ -127,7 +174,7 @@ impl Peer {
     /// Empties those counters of its own that are full, which only harm can do: on a full one a ring is lost, or waits.
     /// Returns whether there were any.
     pub(crate) fn relieve(&self) -> bool {
-        let own = self.session.own();
+        let own = self.own();
         let mut fds: Vec<PollFd<'_>> = own
             .iter()
             .map(|eventfd| PollFd::new(eventfd, PollFlags::OUT))
@@ -157,7 +204,7 @@ impl Peer {
     /// Returns how many vectors this peer has.
     #[must_use]
     pub fn vectors(&self) -> usize {
-        self.session.own().len()
+        self.own().len()
     }
 
     /// Returns how many vectors of `peer` can be rung; `None` if it is not there.
@@ -185,10 +232,10 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// - [`RingError::UnknownVector`]: this peer has fewer vectors.
+    /// - [`RingError::NoVector`]: this peer has fewer vectors.
     /// - [`RingError::System`]: the system refused.
     pub fn wait(&self, vector: VectorIndex, limit: Duration) -> Result<bool, RingError> {
-        let eventfd = self.eventfd(self.id, vector)?;
+        let eventfd = self.own_eventfd(vector)?;
         let deadline = Deadline::after(limit);
         loop {
             let ready = deadline
@@ -213,14 +260,13 @@ impl Peer {
     pub fn wait_any(&self, limit: Duration) -> Result<Vec<VectorIndex>, RingError> {
         let deadline = Deadline::after(limit);
         let mut fds: Vec<PollFd<'_>> = self
-            .session
             .own()
             .iter()
             .map(|eventfd| PollFd::new(eventfd, PollFlags::IN))
             .collect();
         let mut rung = Vec::new();
         while rung.is_empty() && deadline.poll(&mut fds).map_err(RingError::System)? > 0 {
-            for (index, (eventfd, fd)) in (0..).zip(self.session.own().iter().zip(&fds)) {
+            for (index, (eventfd, fd)) in (0..).zip(self.own().iter().zip(&fds)) {
                 if !fd.revents().is_empty() && eventfd::take(eventfd).map_err(RingError::System)? {
                     rung.push(VectorIndex(index));
                 }
@@ -232,16 +278,18 @@ impl Peer {
     /// Returns the descriptor that is readable while `vector` of this peer is rung.
     #[must_use]
     pub fn vector_fd(&self, vector: VectorIndex) -> Option<BorrowedFd<'_>> {
-        self.eventfd(self.id, vector)
-            .ok()
-            .map(|eventfd| eventfd.as_fd())
+        let eventfd = self.own().get(usize::from(vector.0));
+        eventfd.map(AsFd::as_fd)
     }
 
     /// Returns the descriptor that is readable when [`Peer::next_event`] has something to take in;
-    /// `None` once the connection has ended.
+    /// `None` once the connection has ended, and without a server.
     #[must_use]
     pub fn server_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.link.as_ref().map(AsFd::as_fd)
+        match &self.server {
+            Server::There(link) => Some(link.as_fd()),
+            Server::None | Server::Gone => None,
+        }
     }
 
     /// Returns the next change that the server reports, waiting for at most `limit`; `None` if there is none.
@@ -253,10 +301,15 @@ impl Peer {
     ///
     /// - [`EventError::Receive`]: the connection broke or the server broke the protocol.
     /// - [`EventError::Disconnected`]: the connection had ended before.
+    /// - [`EventError::NoServer`]: there is no server that could tell.
     pub fn next_event(&mut self, limit: Duration) -> Result<Option<Event>, EventError> {
         let deadline = Deadline::after(limit);
         loop {
-            let link = self.link.as_mut().ok_or(EventError::Disconnected)?;
+            let link = match &mut self.server {
+                Server::There(link) => link,
+                Server::Gone => return Err(EventError::Disconnected),
+                Server::None => return Err(EventError::NoServer),
+            };
             let outcome = link.receive(deadline).and_then(|received| match received {
                 Received::Message(message) => Ok(self.session.take(message)?),
                 Received::Nothing => Ok(Outcome::Nothing),
@@ -266,14 +319,14 @@ impl Peer {
                 Ok(Outcome::Change(event)) => {
                     self.doorbells.follow(&self.session, event);
                     if event == Event::ServerGone {
-                        self.link = None;
+                        self.server = Server::Gone;
                     }
                     return Ok(Some(event));
                 }
                 Ok(_) if deadline.remaining().is_zero() => return Ok(None),
                 Ok(_) => {}
                 Err(error) => {
-                    self.link = None;
+                    self.server = Server::Gone;
                     return Err(EventError::Receive(error));
                 }
             }
@@ -303,6 +356,20 @@ impl Peer {
             }
         }
         Ok(true)
+    }
+
+    /// Returns the eventfds of this peer's own vectors.
+    fn own(&self) -> &[Arc<OwnedFd>] {
+        self.session.own()
+    }
+
+    /// Returns the eventfd of `vector` of this peer.
+    fn own_eventfd(&self, vector: VectorIndex) -> Result<&Arc<OwnedFd>, RingError> {
+        let own = self.own();
+        own.get(usize::from(vector.0)).ok_or(RingError::NoVector {
+            vector,
+            vectors: own.len(),
+        })
     }
 
     /// Returns the eventfd of `vector` of `peer`.

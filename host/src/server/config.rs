@@ -4,14 +4,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::access::Access;
+use super::limits::MAX_CLIENTS;
 use crate::admin;
 use crate::protocol::MAX_VECTORS;
 use crate::size::{self, SizeError};
-
-/// The mode of the socket and of a new memory file unless another is asked for: the owner only.
-///
-/// Whoever can connect can read and write the shared memory, so opening it to others is a decision.
-pub const DEFAULT_MODE: u32 = 0o600;
 
 /// What holds the shared memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +18,8 @@ pub enum Backing {
     Memfd,
     /// The file at this path, such as one in `/dev/shm`, for `memory-backend-file` or for tools.
     ///
-    /// If absent it is created, with the mode and group of the socket. One that exists keeps
-    /// contents, mode and group, and must have the configured size. The server never
+    /// If absent it is created, as [`Config::memory_access`] says. One that exists keeps
+    /// contents, owner, group and mode, and must have the configured size. The server never
     /// removes it once running: virtual machines live on after a server and may be using it.
     File(PathBuf),
 }
@@ -50,10 +47,13 @@ pub struct Config {
     pub size_bytes: u64,
     /// Interrupt vectors of each client, 1 to 2048; at least as many as the devices have.
     pub vectors: u16,
-    /// Permission bits of the socket and of a new memory file, at most 0o777, whatever the umask.
-    pub mode: u32,
-    /// Name or number of the group of the socket and of a new memory file; `None` for the process's own.
-    pub group: Option<String>,
+    /// The most clients at once, 1 to [`MAX_CLIENTS`]; `None` for as many as the file descriptors
+    /// of the process allow.
+    pub max_clients: Option<usize>,
+    /// Who may connect.
+    pub access: Access,
+    /// Who may open a new memory file; `None` for whoever may connect.
+    pub memory_access: Option<Access>,
     /// What holds the shared memory.
     pub backing: Backing,
     /// Where the server answers requests about itself. That socket has the mode and the group of the other:
@@ -70,8 +70,9 @@ impl Config {
             socket: socket.into(),
             size_bytes,
             vectors,
-            mode: DEFAULT_MODE,
-            group: None,
+            max_clients: None,
+            access: Access::default(),
+            memory_access: None,
             backing: Backing::Memfd,
             admin: AdminSocket::Beside,
         }
@@ -87,12 +88,19 @@ impl Config {
         }
     }
 
+    /// Returns who may open a new memory file.
+    #[must_use]
+    pub fn memory_access(&self) -> &Access {
+        self.memory_access.as_ref().unwrap_or(&self.access)
+    }
+
     /// Checks what can be checked without touching the system.
     ///
     /// # Errors
     ///
     /// - [`ConfigError::Size`]: the size cannot be that of a BAR.
     /// - [`ConfigError::Vectors`]: no vectors, or more than a device can have.
+    /// - [`ConfigError::MaxClients`]: no clients, or more than this program serves.
     /// - [`ConfigError::Mode`]: bits other than permissions.
     pub fn check(&self) -> Result<(), ConfigError> {
         size::check(self.size_bytes).map_err(ConfigError::Size)?;
@@ -101,10 +109,13 @@ impl Config {
                 vectors: self.vectors,
             });
         }
-        if self.mode > 0o777 {
-            return Err(ConfigError::Mode { mode: self.mode });
+        if let Some(clients) = self.max_clients.filter(|n| !(1..=MAX_CLIENTS).contains(n)) {
+            return Err(ConfigError::MaxClients { clients });
         }
-        Ok(())
+        match [&self.access, self.memory_access()].map(|access| access.mode) {
+            [mode, _] | [_, mode] if mode > 0o777 => Err(ConfigError::Mode { mode }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -118,6 +129,11 @@ pub enum ConfigError {
     Vectors {
         /// The number asked for.
         vectors: u16,
+    },
+    /// The number of clients is wrong.
+    MaxClients {
+        /// The number asked for.
+        clients: usize,
     },
     /// The mode has bits other than permissions.
     Mode {
@@ -133,6 +149,9 @@ impl fmt::Display for ConfigError {
             Self::Vectors { vectors } => {
                 write!(f, "{vectors} vectors are not within 1 to {MAX_VECTORS}")
             }
+            Self::MaxClients { clients } => {
+                write!(f, "{clients} clients are not within 1 to {MAX_CLIENTS}")
+            }
             Self::Mode { mode } => write!(f, "the mode {mode:#o} is not within 0 to 0o777"),
         }
     }
@@ -142,7 +161,7 @@ impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Size(error) => Some(error),
-            Self::Vectors { .. } | Self::Mode { .. } => None,
+            _ => None,
         }
     }
 }

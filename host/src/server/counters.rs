@@ -12,8 +12,8 @@ impl Counters {
             Event::Left { .. } => self.left += 1,
             Event::CutOff { fault, .. } => self.cut_off.note(*fault),
             Event::Refused { reason, .. } => self.refused.note(*reason),
-            // Reported once for many failures.
-            Event::AcceptFailed(_) | Event::Stopping { .. } => {}
+            // The first is reported once for many failures.
+            Event::AcceptFailed(_) | Event::Alive | Event::Stopping { .. } => {}
         }
     }
 }

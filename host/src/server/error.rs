@@ -14,14 +14,21 @@ use super::config::ConfigError;
 pub enum BindError {
     /// The configuration is wrong in itself.
     Config(ConfigError),
-    /// The process may not open enough file descriptors for two clients.
+    /// The process may not open enough file descriptors.
     TooFewDescriptors {
+        /// Clients asked for; two if no number was.
+        clients: usize,
         /// Vectors of each client.
         vectors: u16,
-        /// File descriptors needed for two clients.
+        /// File descriptors needed for that.
         needed: u64,
         /// File descriptors allowed (`RLIMIT_NOFILE`).
         limit: u64,
+    },
+    /// There is no such user.
+    UnknownUser {
+        /// The name asked for.
+        name: String,
     },
     /// There is no such group.
     UnknownGroup {
@@ -33,11 +40,18 @@ pub enum BindError {
         /// Path of the socket.
         socket: PathBuf,
     },
+    /// Servers before were killed so often that their clients may know every ID.
+    NoIdLeft {
+        /// Path of the socket.
+        socket: PathBuf,
+    },
     /// Something that is not a socket is at the path of the socket; it is left alone.
     NotASocket {
         /// The path.
         path: PathBuf,
     },
+    /// What was handed down is not a listening UNIX stream socket.
+    NotAListener,
     /// The file for the shared memory is something other than a regular file; it is left alone.
     NotAFile {
         /// The path.
@@ -51,6 +65,13 @@ pub enum BindError {
         found: u64,
         /// The size asked for, in bytes.
         wanted: u64,
+    },
+    /// Owner or group of a file could not be set.
+    Ownership {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: Errno,
     },
     /// The system refused a step that concerns a file.
     Path {
@@ -75,22 +96,32 @@ impl fmt::Display for BindError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::TooFewDescriptors {
+                clients,
                 vectors,
                 needed,
                 limit,
             } => write!(
                 f,
-                "too few file descriptors: two clients with {vectors} vectors need {needed}, \
+                "too few file descriptors: {clients} clients with {vectors} vectors need {needed}, \
                  the limit is {limit} (raise it with ulimit -n)"
             ),
+            Self::UnknownUser { name } => write!(f, "there is no user '{name}'"),
             Self::UnknownGroup { name } => write!(f, "there is no group '{name}'"),
             Self::InUse { socket } => {
                 write!(f, "another server is using {}", socket.display())
             }
+            Self::NoIdLeft { socket } => write!(
+                f,
+                "clients of killed servers at {0} may know every ID; stop all clients, remove {0}.lock, start again",
+                socket.display()
+            ),
             Self::NotASocket { path } => write!(
                 f,
                 "{} exists and is not a socket; remove it or choose another path",
                 path.display()
+            ),
+            Self::NotAListener => f.write_str(
+                "what was handed down is not a listening UNIX stream socket (ListenStream= with a path)",
             ),
             Self::NotAFile { path } => write!(
                 f,
@@ -106,6 +137,12 @@ impl fmt::Display for BindError {
                 "{} exists with {found} bytes, not {wanted}; remove it or ask for its size",
                 path.display()
             ),
+            Self::Ownership { path, error } => write!(
+                f,
+                "cannot set owner and group of {}: {error}; \
+                 only root gives files to other users, or to groups that one is not in",
+                path.display()
+            ),
             Self::Path { step, path, error } => {
                 write!(f, "cannot {step} {}: {error}", path.display())
             }
@@ -118,7 +155,9 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
-            Self::Path { error, .. } | Self::System { error, .. } => Some(error),
+            Self::Ownership { error, .. }
+            | Self::Path { error, .. }
+            | Self::System { error, .. } => Some(error),
             _ => None,
         }
     }

@@ -46,6 +46,8 @@ pub enum Event {
     },
     /// A connection could not be accepted; it waits, and is tried again.
     AcceptFailed(Errno),
+    /// The server serves; reported as often as [`report_alive`](super::Server::report_alive) asks for.
+    Alive,
     /// The server stops.
     Stopping {
         /// Clients connected now.
@@ -77,7 +79,7 @@ impl Event {
             | Self::Left { connected, .. }
             | Self::CutOff { connected, .. }
             | Self::Stopping { connected } => Some(connected),
-            Self::Refused { .. } | Self::AcceptFailed(_) => None,
+            Self::Refused { .. } | Self::AcceptFailed(_) | Self::Alive => None,
         }
     }
 }
@@ -106,6 +108,7 @@ impl fmt::Display for Event {
             Self::AcceptFailed(error) => {
                 write!(f, "cannot accept a connection, will try again: {error}")
             }
+            Self::Alive => f.write_str("serving"),
             Self::Stopping { connected } => write!(f, "stopping, {connected} connected"),
         }
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How many clients the file descriptors of the process allow.
 
+use std::fmt;
+
 use rustix::process::{getrlimit, setrlimit, Resource};
 
 use super::error::BindError;
@@ -38,109 +40,162 @@ pub fn raise_descriptor_limit() -> std::io::Result<()> {
     Ok(())
 }
 
-/// How many clients there may be at once, and why not more.
+/// How many clients a server can have at once, and what decides it.
+///
+/// `Display` says both: "at most 1024 clients (the most that this program serves)".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ClientLimit {
-    pub(super) clients: usize,
-    pub(super) source: LimitSource,
+pub struct ClientLimit {
+    /// The most clients at once.
+    pub clients: usize,
+    /// What decides it.
+    pub source: LimitSource,
 }
 
-/// What limits the number of clients.
+/// What decides how many clients a server can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LimitSource {
+#[non_exhaustive]
+pub enum LimitSource {
+    /// The configuration.
+    Config,
+    /// The limit of open file descriptors (`RLIMIT_NOFILE`).
+    Descriptors {
+        /// That limit.
+        limit: u64,
+    },
     /// [`MAX_CLIENTS`].
     Program,
-    /// The process may have so many files open (`RLIMIT_NOFILE`).
-    OpenFiles(u64),
 }
 
 impl ClientLimit {
-    const PROGRAM: Self = Self {
-        clients: MAX_CLIENTS,
-        source: LimitSource::Program,
-    };
+    /// Returns the limit for clients with `vectors` vectors in this process, where at most
+    /// `wanted` are asked for, and the server may need `others` descriptors for something else.
+    ///
+    /// # Errors
+    ///
+    /// - [`BindError::TooFewDescriptors`]: the descriptors do not suffice for `wanted`, or if that is
+    ///   `None`, not even for two, and one alone has nobody to talk to.
+    pub(super) fn of_process(
+        vectors: u16,
+        wanted: Option<usize>,
+        others: u64,
+    ) -> Result<Self, BindError> {
+        Self::within(getrlimit(Resource::Nofile).current, vectors, wanted, others)
+    }
+
+    /// The same for a limit of `descriptors`, where `None` is no limit.
+    fn within(
+        descriptors: Option<u64>,
+        vectors: u16,
+        wanted: Option<usize>,
+        others: u64,
+    ) -> Result<Self, BindError> {
+        let reserved = RESERVED + others;
+        // A client takes its connection and one eventfd for each vector, and of the other
+        // allowance, which is of the same size, what is under way to it.
+        let each = (u64::from(vectors) + 1).max(IN_FLIGHT);
+        let limit = descriptors.unwrap_or(u64::MAX);
+        let allowed = usize::try_from(limit.saturating_sub(reserved) / each).unwrap_or(usize::MAX);
+        let clients = wanted.unwrap_or(2);
+        if allowed < clients {
+            return Err(BindError::TooFewDescriptors {
+                clients,
+                vectors,
+                needed: reserved + each * clients as u64,
+                limit,
+            });
+        }
+        Ok(match wanted {
+            Some(clients) => Self {
+                clients,
+                source: LimitSource::Config,
+            },
+            None if allowed < MAX_CLIENTS => Self {
+                clients: allowed,
+                source: LimitSource::Descriptors { limit },
+            },
+            None => Self {
+                clients: MAX_CLIENTS,
+                source: LimitSource::Program,
+            },
+        })
+    }
 }
 
-/// Returns how many clients with `vectors` vectors the limit of open file descriptors allows beside
-/// `others`, which are descriptors that the server may need for something else.
-///
-/// # Errors
-///
-/// - [`BindError::TooFewDescriptors`]: not even two, and one alone has nobody to talk to.
-pub(super) fn client_limit(vectors: u16, others: u64) -> Result<ClientLimit, BindError> {
-    clients_within(getrlimit(Resource::Nofile).current, vectors, others)
+impl fmt::Display for ClientLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} clients ({})", self.clients, self.source)
+    }
 }
 
-/// The same for a limit of `descriptors`, where `None` is no limit.
-fn clients_within(
-    descriptors: Option<u64>,
-    vectors: u16,
-    others: u64,
-) -> Result<ClientLimit, BindError> {
-    let Some(limit) = descriptors else {
-        return Ok(ClientLimit::PROGRAM);
-    };
-    let reserved = RESERVED + others;
-    // A client takes its connection and one eventfd for each vector, and of the other
-    // allowance, which is of the same size, what is under way to it.
-    let each = (u64::from(vectors) + 1).max(IN_FLIGHT);
-    let clients = limit.saturating_sub(reserved) / each;
-    if clients < 2 {
-        return Err(BindError::TooFewDescriptors {
-            vectors,
-            needed: reserved + 2 * each,
-            limit,
-        });
+impl fmt::Display for LimitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config => f.write_str("as asked for"),
+            Self::Descriptors { limit } => write!(f, "by the limit of {limit} open files"),
+            Self::Program => f.write_str("the most that this program serves"),
+        }
     }
-    let clients = usize::try_from(clients).unwrap_or(MAX_CLIENTS);
-    if clients >= MAX_CLIENTS {
-        return Ok(ClientLimit::PROGRAM);
-    }
-    Ok(ClientLimit {
-        clients,
-        source: LimitSource::OpenFiles(limit),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Returns the number of clients and what decides it, where it is not asked for.
+    fn within(descriptors: Option<u64>, vectors: u16) -> (usize, LimitSource) {
+        let limit = ClientLimit::within(descriptors, vectors, None, 0).unwrap();
+        (limit.clients, limit.source)
+    }
+
     #[test]
     fn the_limit_counts_what_is_open_and_what_is_under_way() {
-        for (open_files, vectors, others, clients) in [
-            (1024, 1, 0, 126),
-            (1024, 7, 0, 126),
-            (1024, 8, 0, 112),
-            (1024, 8, 9, 111),
-            (16 + 2 * 2049, 2048, 0, 2),
-        ] {
-            let limit = ClientLimit {
-                clients,
-                source: LimitSource::OpenFiles(open_files),
-            };
-            let found = clients_within(Some(open_files), vectors, others);
-            assert_eq!(found, Ok(limit));
-        }
-        for no_limit in [None, Some(u64::MAX)] {
-            assert_eq!(clients_within(no_limit, 2048, 9), Ok(ClientLimit::PROGRAM));
-        }
+        let by = |limit| LimitSource::Descriptors { limit };
+        assert_eq!(within(Some(1024), 1), (126, by(1024)));
+        assert_eq!(within(Some(1024), 7), (126, by(1024)));
+        assert_eq!(within(Some(1024), 8), (112, by(1024)));
+        assert_eq!(within(Some(16 + 2 * 2049), 2048), (2, by(4114)));
+        assert_eq!(
+            within(Some(u64::MAX), 1),
+            (MAX_CLIENTS, LimitSource::Program)
+        );
+        assert_eq!(within(None, 2048), (MAX_CLIENTS, LimitSource::Program));
     }
 
     #[test]
     fn fewer_than_two_clients_are_refused() {
         assert_eq!(
-            clients_within(Some(1024), 2048, 10),
+            ClientLimit::within(Some(1024), 2048, None, 10),
             Err(BindError::TooFewDescriptors {
+                clients: 2,
                 vectors: 2048,
                 needed: 4124,
                 limit: 1024
             })
         );
-        let clients =
-            |open_files| clients_within(Some(open_files), 1, 5).map(|limit| limit.clients);
-        assert!(clients(0).is_err());
-        assert!(clients(36).is_err());
-        assert_eq!(clients(37), Ok(2));
+        assert!(ClientLimit::within(Some(0), 1, None, 0).is_err());
+        assert!(ClientLimit::within(Some(31), 1, None, 0).is_err());
+        assert_eq!(within(Some(32), 1).0, 2);
+    }
+
+    #[test]
+    fn a_number_asked_for_is_given_or_refused_with_the_numbers() {
+        for wanted in [1, 126] {
+            assert_eq!(
+                ClientLimit::within(Some(1024), 1, Some(wanted), 0),
+                Ok(ClientLimit {
+                    clients: wanted,
+                    source: LimitSource::Config
+                })
+            );
+        }
+        assert_eq!(
+            ClientLimit::within(Some(1024), 1, Some(127), 0),
+            Err(BindError::TooFewDescriptors {
+                clients: 127,
+                vectors: 1,
+                needed: 1032,
+                limit: 1024
+            })
+        );
     }
 }

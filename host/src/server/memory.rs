@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The object that holds the shared memory.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    fchmod, fchown, fcntl_add_seals, fstat, ftruncate, memfd_create, open, unlink, FileType, Gid,
-    MemfdFlags, Mode, OFlags, SealFlags,
+    fcntl_add_seals, fstat, ftruncate, memfd_create, open, unlink, FileType, MemfdFlags, Mode,
+    OFlags, SealFlags,
 };
 use rustix::io::Errno;
 
+use super::access::Grant;
 use super::config::{Backing, Config};
 use super::error::BindError;
 
@@ -24,14 +25,19 @@ pub(super) struct NewMemory {
 
 impl NewMemory {
     /// Creates or opens the memory that `config` asks for.
-    pub(super) fn create(config: &Config, group: Option<Gid>) -> Result<Self, BindError> {
+    pub(super) fn create(config: &Config, grant: &Grant) -> Result<Self, BindError> {
         match &config.backing {
             Backing::Memfd => Ok(Self {
                 created: CreatedFile(None),
                 fd: sealed_memfd(config.size_bytes)?,
             }),
-            Backing::File(path) => Self::file(path, config, group),
+            Backing::File(path) => Self::file(path, config, grant),
         }
+    }
+
+    /// Returns the descriptor.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Returns the memory, to stay.
@@ -40,7 +46,7 @@ impl NewMemory {
         self.fd
     }
 
-    fn file(path: &Path, config: &Config, group: Option<Gid>) -> Result<Self, BindError> {
+    fn file(path: &Path, config: &Config, grant: &Grant) -> Result<Self, BindError> {
         let failed = |step| {
             move |error| BindError::Path {
                 step,
@@ -56,10 +62,7 @@ impl NewMemory {
             Err(error) => return Err(failed("create the shared memory file")(error)),
         };
         let created = CreatedFile(Some(path.to_owned()));
-        if group.is_some() {
-            fchown(&fd, None, group).map_err(failed("set the group of"))?;
-        }
-        fchmod(&fd, Mode::from_raw_mode(config.mode)).map_err(failed("set the mode of"))?;
+        grant.apply_to(&fd, path)?;
         ftruncate(&fd, config.size_bytes).map_err(failed("set the size of"))?;
         Ok(Self { created, fd })
     }

@@ -15,6 +15,7 @@
 //! resumed: QEMU does not connect again. If it is killed instead, its clients
 //! keep the memory and each other's eventfds, and go on.
 
+mod access;
 mod client;
 mod config;
 mod counters;
@@ -22,9 +23,12 @@ mod desk;
 mod error;
 mod event;
 mod ids;
+mod ledger;
 mod limits;
+mod lock;
 mod memory;
 mod pending;
+mod predecessor;
 mod process;
 mod queue;
 mod registry;
@@ -38,23 +42,26 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::Group;
 use rustix::event::{poll, PollFd, PollFlags};
-use rustix::fs::Gid;
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
-pub use config::{AdminSocket, Backing, Config, ConfigError, DEFAULT_MODE};
+pub use access::{Access, DEFAULT_MODE};
+pub use config::{AdminSocket, Backing, Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
-pub use limits::{raise_descriptor_limit, MAX_CLIENTS};
+pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
+pub use predecessor::{Inheritance, Predecessor};
 pub use running::RunningServer;
 pub use stop::Stop;
 
-use crate::deadline::timespec;
+use crate::deadline::{timespec, Deadline};
 use desk::{Birth, Desk, Subject, ADMIN_DESCRIPTORS};
-use limits::LimitSource;
+use ids::{Given, Ids, COUNT};
+use ledger::{Ledger, Record};
+use lock::Lock;
 use registry::{refuse, Registry, RETRY_INTERVAL};
-use socket::Listener;
+use socket::{identity, Listener};
 
 /// How long clients that do not read can delay the end of the server.
 const DISMISSAL_LIMIT: Duration = Duration::from_millis(200);
@@ -65,11 +72,13 @@ pub struct Server {
     listener: Listener,
     desk: Desk,
     birth: Birth,
-    limit_source: LimitSource,
     registry: Registry,
     memory: Arc<OwnedFd>,
     stop: Stop,
+    client_limit: ClientLimit,
+    alive: Option<Alive>,
     config: Config,
+    predecessor: Option<Predecessor>,
 }
 
 impl Server {
@@ -79,36 +88,90 @@ impl Server {
     ///
     /// Any [`BindError`]. Nothing is left behind then, but a stale socket may have gone.
     pub fn bind(config: Config) -> Result<Self, BindError> {
+        let grant = config.access.resolve()?;
+        Self::start(config, |config| Listener::bind(&config.socket, &grant))
+    }
+
+    /// Creates the shared memory and serves at `listener`, a socket that was made elsewhere, such as by systemd.
+    ///
+    /// It keeps the access it has, its file stays at the end, and those who have connected by then and are not
+    /// clients yet wait for the next server there. The path in [`Server::config`] becomes
+    /// that of `listener`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Any [`BindError`] but those of making a socket; [`BindError::NotAListener`] for other descriptors.
+    pub fn bind_at(listener: impl Into<OwnedFd>, config: Config) -> Result<Self, BindError> {
+        Self::start(config, |config| {
+            let (listener, path) = Listener::adopt(listener.into())?;
+            if let Some(path) = path {
+                config.socket = path;
+            }
+            Ok(listener)
+        })
+    }
+
+    fn start(
+        mut config: Config,
+        listen: impl FnOnce(&mut Config) -> Result<Listener, BindError>,
+    ) -> Result<Self, BindError> {
         config.check()?;
-        let admin_path = config.admin_path();
-        let others = if admin_path.is_some() {
-            ADMIN_DESCRIPTORS
-        } else {
-            0
+        let others = match config.admin {
+            AdminSocket::Off => 0,
+            AdminSocket::Beside | AdminSocket::At(_) => ADMIN_DESCRIPTORS,
         };
-        let limit = limits::client_limit(config.vectors, others)?;
-        let group = config.group.as_deref().map(find_group).transpose()?;
+        let client_limit = ClientLimit::of_process(config.vectors, config.max_clients, others)?;
+        let grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
             error,
         })?;
-        // Whoever connects is to find the memory ready, so the sockets come last.
-        let memory = memory::NewMemory::create(&config, group)?;
-        let listener = Listener::bind(&config.socket, config.mode, group)?;
-        let admin = admin_path
-            .map(|path| Listener::bind(&path, config.mode, group))
-            .transpose()?;
+        // Whoever connects is to find the memory ready, so the socket comes last.
+        let memory = memory::NewMemory::create(&config, &grant)?;
+        let listener = listen(&mut config)?;
+        let admin = match config.admin_path() {
+            Some(path) => Some(Listener::bind(&path, &config.access.resolve()?)?),
+            None => None,
+        };
+        let failed = |error| BindError::System {
+            step: "look at the shared memory",
+            error,
+        };
+        let stat = fstat(memory.as_fd()).map_err(failed)?;
+        let found = listener.lock().and_then(Lock::found);
+        let predecessor = found.map(|record| predecessor(record, identity(&stat)));
+        let first_id = predecessor.map_or(0, |predecessor| predecessor.first_id);
+        if first_id >= COUNT {
+            return Err(BindError::NoIdLeft {
+                socket: config.socket,
+            });
+        }
+        let ledger = Ledger::new(listener.lock().map(Lock::file), &stat, first_id);
+        let ids = Ids::new(Given::none(first_id), ledger);
         let memory = Arc::new(memory.keep());
         Ok(Self {
             listener,
             desk: Desk::new(admin),
             birth: Birth::now(),
-            limit_source: limit.source,
-            registry: Registry::new(Arc::clone(&memory), config.vectors, limit.clients),
+            registry: Registry::new(
+                Arc::clone(&memory),
+                config.vectors,
+                client_limit.clients,
+                ids,
+            ),
             memory,
             stop,
+            client_limit,
+            alive: None,
             config,
+            predecessor,
         })
+    }
+
+    /// Returns what is known of the server before, if it was killed.
+    #[must_use]
+    pub const fn predecessor(&self) -> Option<Predecessor> {
+        self.predecessor
     }
 
     /// Starts a server in a thread of its own, which ends with the value returned.
@@ -126,10 +189,10 @@ impl Server {
         &self.config
     }
 
-    /// Returns how many clients can be connected at once, by the limit of file descriptors.
+    /// Returns how many clients can be connected at once, and what decides it.
     #[must_use]
-    pub fn client_limit(&self) -> usize {
-        self.registry.limit()
+    pub const fn client_limit(&self) -> ClientLimit {
+        self.client_limit
     }
 
     /// Returns a handle to end the server with.
@@ -144,10 +207,20 @@ impl Server {
         self.memory.as_fd()
     }
 
+    /// Has [`Server::run`] report [`Event::Alive`] every `interval`, for a watchdog: the loop that
+    /// serves the clients is what reports, so it stands still if they do.
+    pub fn report_alive(&mut self, interval: Duration) {
+        self.alive = Some(Alive {
+            interval,
+            due: Deadline::after(interval),
+        });
+    }
+
     /// Serves until it is stopped, and reports what happens to `observer`, which must not block.
     ///
     /// At the end the sockets are gone, every client has been told that all others have left,
-    /// and those that were about to connect have been refused.
+    /// and those that were about to connect have been refused; for a socket handed down see
+    /// [`Server::bind_at`].
     ///
     /// # Errors
     ///
@@ -158,7 +231,8 @@ impl Server {
             connected: self.registry.peers().count(),
         });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
-        while let Ok(socket) = self.listener.accept() {
+        // A socket handed down lives on, and they wait for the next server.
+        while let Some(socket) = self.listener.accept_last() {
             refuse(&socket);
         }
         drop(self.listener);
@@ -173,6 +247,9 @@ impl Server {
             let mut ready = self.wait(accepting)?;
             if ready.stop {
                 return Ok(());
+            }
+            if self.alive.as_mut().is_some_and(Alive::is_due) {
+                observer(&Event::Alive);
             }
             self.registry.retry();
             for (peer, events) in ready.clients {
@@ -197,7 +274,7 @@ impl Server {
                 &mut Subject {
                     config: &self.config,
                     birth: self.birth,
-                    limit_source: self.limit_source,
+                    client_limit: self.client_limit,
                     memory: &self.memory,
                     registry: &mut self.registry,
                 },
@@ -221,7 +298,11 @@ impl Server {
         let desk_count = fds.len() - before_desk;
         fds.extend(self.registry.interests());
         let again = !accepting || self.registry.wants_retry();
-        let limits = [again.then_some(RETRY_INTERVAL), self.desk.patience()];
+        let limits = [
+            again.then_some(RETRY_INTERVAL),
+            self.alive.map(|alive| alive.due.remaining()),
+            self.desk.patience(),
+        ];
         let limit = limits.into_iter().flatten().min().and_then(timespec);
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -250,6 +331,24 @@ impl Server {
     }
 }
 
+/// When to report being alive.
+#[derive(Clone, Copy, Debug)]
+struct Alive {
+    interval: Duration,
+    due: Deadline,
+}
+
+impl Alive {
+    /// Returns whether it is time to report, and waits for the next time from then on.
+    fn is_due(&mut self) -> bool {
+        let due = self.due.remaining().is_zero();
+        if due {
+            self.due = Deadline::after(self.interval);
+        }
+        due
+    }
+}
+
 /// What a poll has found.
 struct Ready {
     stop: bool,
@@ -258,19 +357,15 @@ struct Ready {
     clients: Vec<(ivshmem::PeerId, PollFlags)>,
 }
 
-/// Finds a group by its name or its number.
-fn find_group(name: &str) -> Result<Gid, BindError> {
-    let found = Group::from_name(name).map_err(|error| BindError::System {
-        step: "look up the group",
-        error: Errno::from_raw_os_error(error as i32),
-    })?;
-    found
-        .map(|group| group.gid.as_raw())
-        .or_else(|| name.parse().ok())
-        // The largest number means "leave as it is" to the system.
-        .filter(|&number| number != u32::MAX)
-        .map(Gid::from_raw)
-        .ok_or_else(|| BindError::UnknownGroup {
-            name: name.to_owned(),
-        })
+/// Returns what the record of a server before says to one whose memory is `memory`.
+fn predecessor(record: &Record, memory: (u64, u64)) -> Predecessor {
+    Predecessor {
+        pid: Some(record.pid).filter(|&pid| pid != 0),
+        first_id: record.ids,
+        memory: if record.memory == memory {
+            Inheritance::Same
+        } else {
+            Inheritance::New
+        },
+    }
 }

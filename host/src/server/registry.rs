@@ -37,19 +37,15 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Creates an empty registry for at most `limit` clients with `vectors` vectors each.
-    pub(super) fn new(memory: Arc<OwnedFd>, vectors: u16, limit: usize) -> Self {
+    pub(super) fn new(memory: Arc<OwnedFd>, vectors: u16, limit: usize, ids: Ids) -> Self {
         Self {
             clients: BTreeMap::new(),
-            ids: Ids::new(),
+            ids,
             memory,
             vectors,
             limit,
             counters: Counters::default(),
         }
-    }
-
-    pub(super) fn limit(&self) -> usize {
-        self.limit
     }
 
     /// Returns the IDs of the clients, ascending.

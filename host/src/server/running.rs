@@ -8,13 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{BindError, Config, Event, Server, Stop};
+use super::{BindError, ClientLimit, Config, Event, Server, Stop};
 
 /// A server that runs in a thread until it is stopped or dropped.
 #[derive(Debug)]
 pub struct RunningServer {
     config: Config,
-    client_limit: usize,
+    client_limit: ClientLimit,
     memory: Arc<OwnedFd>,
     census: Arc<Census>,
     stop: Stop,
@@ -79,9 +79,9 @@ impl RunningServer {
         &self.config
     }
 
-    /// Returns how many clients can be connected at once.
+    /// Returns how many clients can be connected at once, and what decides it.
     #[must_use]
-    pub const fn client_limit(&self) -> usize {
+    pub const fn client_limit(&self) -> ClientLimit {
         self.client_limit
     }
 

@@ -54,7 +54,7 @@ fn joining<'p>(peer: &'p Peer, name: &str) -> Joining<'p> {
     let region = Region::open_or_format(peer.memory(), &Format::default()).unwrap();
     region.join(Introduction {
         name: Name::new(name),
-        device: Some(peer.id()),
+        device: peer.id(),
         vectors: 1,
         limit: 1,
     })

@@ -61,7 +61,7 @@ fn a_status_says_all_about_a_server_without_clients() {
     assert_eq!(status.memory.path, None);
     assert_eq!(status.vectors_per_client, 3);
     assert_eq!(status.clients.connected, 0);
-    assert_eq!(status.clients.limit, server.client_limit());
+    assert_eq!(status.clients.limit, server.client_limit().clients);
     assert_eq!((status.ids.next, status.ids.remaining), (Some(0), 32768));
     assert_eq!(status.peers, []);
     assert_eq!(status.counters, Default::default());
@@ -80,7 +80,7 @@ fn peers_come_and_go_in_the_status_as_they_do() {
     let name = fs::read_to_string("/proc/self/comm").unwrap();
     for (index, id) in [(0, first.id()), (1, second.id())] {
         let peer = &both.peers[index];
-        assert_eq!((peer.id, peer.vectors), (id.0, 2));
+        assert_eq!((peer.id, peer.vectors), (id.unwrap().0, 2));
         assert!((before..=seconds_now()).contains(&peer.connected_unix_seconds));
         assert_eq!(peer.pid, i32::try_from(std::process::id()).ok());
         assert_eq!(peer.uid, Some(rustix::process::getuid().as_raw()));
@@ -98,7 +98,7 @@ fn peers_come_and_go_in_the_status_as_they_do() {
     assert!(server.wait_for_clients(1, LIMIT));
     let later = status(&server);
     assert_eq!(later.peers.len(), 1);
-    assert_eq!(later.peers[0].id, second.id().0);
+    assert_eq!(later.peers[0].id, second.id().unwrap().0);
     assert_eq!(later.ids.next, Some(3));
     assert_eq!((later.counters.joined, later.counters.left), (3, 1));
     assert_eq!(later.counters.cut_off.spoke, 1);
@@ -342,7 +342,7 @@ fn there_may_be_no_admin_socket_or_one_elsewhere() {
 fn the_admin_socket_has_the_mode_of_the_other() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = Config::new(directory.path().join("ivshmem.sock"), SIZE, 1);
-    config.mode = 0o620;
+    config.access.mode = 0o620;
     let server = Server::spawn(config).unwrap();
     for path in [server.socket(), &socket_beside(server.socket())] {
         let mode = fs::metadata(path).unwrap().permissions().mode();

@@ -148,7 +148,7 @@ fn a_server_without_an_admin_socket_answers_nobody() {
     server.line();
     let line = failure(status(&server.socket, &[]));
     assert!(line.contains("has no admin socket beside it"), "{line}");
-    assert!(server.join().id().0 == 0);
+    assert_eq!(server.join().id(), Some(ivshmem::PeerId(0)));
 }
 
 #[test]

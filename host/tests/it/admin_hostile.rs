@@ -22,7 +22,10 @@ fn assert_served(server: &Running) {
     let peer = Peer::connect_within(&server.socket, LIMIT).unwrap();
     let admin = Admin::of(&server.socket).within(LIMIT);
     let status = admin.status().unwrap();
-    assert!(status.peers.iter().any(|other| other.id == peer.id().0));
+    assert!(status
+        .peers
+        .iter()
+        .any(|other| other.id == peer.id().unwrap().0));
 }
 
 /// Asserts that the server ends the connection without a word.

@@ -10,6 +10,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use crate::common::{counter, ring, RawClient};
+use ivshmem::PeerId;
 use ivshmem_host::peer::Peer;
 use ivshmem_host::server::{raise_descriptor_limit, Backing, BindError, Config, Server};
 use rustix::io::Errno;
@@ -43,7 +44,10 @@ fn a_stale_socket_is_replaced() {
     let (_directory, socket) = place();
     make_stale(&socket);
     let server = Server::spawn(Config::new(&socket, SIZE, 1)).unwrap();
-    assert_eq!(Peer::connect(server.socket()).unwrap().id().0, 0);
+    assert_eq!(
+        Peer::connect(server.socket()).unwrap().id(),
+        Some(PeerId(0))
+    );
 }
 
 #[test]
@@ -160,10 +164,10 @@ fn socket_and_new_file_get_the_mode_whatever_the_umask() {
     let file = directory.path().join("memory");
     for mode in [0o600, 0o660, 0o666, 0o777] {
         let mut config = Config::new(&socket, SIZE, 1);
-        config.mode = mode;
+        config.access.mode = mode;
         config.backing = Backing::File(file.clone());
         // Any group of our own will do; its number serves as well as its name.
-        config.group = Some(rustix::process::getegid().as_raw().to_string());
+        config.access.group = Some(rustix::process::getegid().as_raw().to_string());
         let server = Server::spawn(config).unwrap();
         for path in [&socket, &file] {
             let metadata = fs::metadata(path).unwrap();
@@ -257,7 +261,7 @@ fn paths_that_cannot_be_are_named() {
         }
     }
     let mut config = Config::new(directory.path().join("s"), SIZE, 1);
-    config.group = Some("no such group".to_owned());
+    config.access.group = Some("no such group".to_owned());
     assert_eq!(
         Server::bind(config).unwrap_err(),
         BindError::UnknownGroup {

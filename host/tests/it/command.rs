@@ -34,14 +34,14 @@ fn sigterm_and_sigint_end_it_cleanly() {
         assert_eq!(command.line(), "ivshmem: peer 1 left, 1 connected");
         let third = command.join();
         assert!(first
-            .wait_until(LIMIT, |p| p.vectors_of(third.id()).is_some())
+            .wait_until(LIMIT, |p| p.vectors_of(third.id().unwrap()).is_some())
             .unwrap());
         kill_process(command.pid(), signal).unwrap();
         assert_eq!(command.child.wait().unwrap().code(), Some(0));
         assert_eq!(fs::read_dir(command.directory.path()).unwrap().count(), 0);
         loop {
             match first.next_event(LIMIT).unwrap() {
-                Some(Event::Left(id)) => assert_eq!(id, third.id()),
+                Some(Event::Left(id)) => assert_eq!(id, third.id().unwrap()),
                 Some(Event::ServerGone) => break,
                 Some(_) => {}
                 None => panic!("the end was not told"),
@@ -113,6 +113,10 @@ fn each_wrong_input_is_one_line_and_exit_code_2_and_leaves_nothing() {
         ("vectors", "two", "invalid value 'two' for '--vectors <N>': invalid digit found in string (try --help)".to_owned()),
         ("mode", "888", format!("invalid value '888' for '--mode <MODE>': {octal}")),
         ("mode", "7777", format!("invalid value '7777' for '--mode <MODE>': {octal}")),
+        ("max-peers", "0", "invalid value '0' for '--max-peers <N>': 0 is not in 1..=1024 (try --help)".to_owned()),
+        ("max-peers", "1025", "invalid value '1025' for '--max-peers <N>': 1025 is not in 1..=1024 (try --help)".to_owned()),
+        ("owner", "no-such-user", "there is no user 'no-such-user'".to_owned()),
+        ("group", "4294967295", "there is no group '4294967295'".to_owned()),
         ("group", "no-such-group", "there is no group 'no-such-group'".to_owned()),
         ("socket", &at("file"), format!("{} exists and is not a socket; remove it or choose another path", at("file"))),
         ("socket", &at("live"), format!("another server is using {}", at("live"))),

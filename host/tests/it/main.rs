@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Integration tests of the server, the peer and the command, over real sockets.
 
+mod access;
 mod admin;
 mod admin_command;
 mod admin_hostile;
@@ -8,7 +9,10 @@ mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod documentation;
+mod handed_down;
 mod hostile;
+mod killed;
 mod peer;
 mod process;
 mod server;

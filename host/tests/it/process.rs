@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -12,8 +13,11 @@ use std::thread;
 
 use crate::common::LIMIT;
 use ivshmem_host::peer::Peer;
-use rustix::process::{prlimit, Pid, Resource, Rlimit};
+use rustix::process::{geteuid, prlimit, Pid, Resource, Rlimit};
 use tempfile::TempDir;
+
+/// A user and a group without any rights; it need not have a name.
+pub const NOBODY: u32 = 65534;
 
 /// Path of the command.
 pub const COMMAND: &str = env!("CARGO_BIN_EXE_ivshmem");
@@ -29,33 +33,44 @@ pub struct Running {
 impl Running {
     /// Starts `ivshmem server` under the shell command `limits`, with the arguments `more`.
     pub fn start(limits: &str, vectors: u16, more: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), limits, vectors, more)
+    }
+
+    /// Starts `ivshmem server` as an ordinary user, under the shell command `limits`.
+    ///
+    /// The user is the one of the tests, or if that is root, number [`NOBODY`].
+    pub fn start_unprivileged(limits: &str, vectors: u16, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        if !geteuid().is_root() {
+            return Self::start_in(directory, limits, vectors, more);
+        }
+        chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        // The folder of the tests need not be open to others.
+        let program = directory.path().join("ivshmem");
+        fs::copy(COMMAND, &program).unwrap();
+        let limits = format!(
+            "{limits}; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {} \"$@\"",
+            program.display()
+        );
+        Self::start_in(directory, &limits, vectors, more)
+    }
+
+    fn start_in(directory: TempDir, limits: &str, vectors: u16, more: &[&str]) -> Self {
         let socket = directory.path().join("ivshmem.sock");
-        let mut child = Command::new("sh")
-            .arg("-c")
-            .arg(format!(r#"{limits}; exec "$0" "$@""#))
-            .args([COMMAND, "server", "--size", "64K", "--vectors"])
-            .arg(vectors.to_string())
-            .arg("--socket")
-            .arg(&socket)
-            .args(more)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, log) = mpsc::channel();
-        thread::spawn(move || {
-            stderr
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|l| sender.send(l))
-        });
+        let (child, log) = launch(&socket, limits, vectors, more);
         Self {
             child,
             log,
             socket,
             directory,
         }
+    }
+
+    /// Kills it without a word, and starts another at the same socket.
+    pub fn restart(&mut self, vectors: u16, more: &[&str]) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.log) = launch(&self.socket, ":", vectors, more);
     }
 
     /// Returns the next line of the log.
@@ -99,6 +114,30 @@ impl Drop for Running {
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
+}
+
+/// Starts `ivshmem server` at `socket`, and returns the lines that it writes.
+fn launch(socket: &Path, limits: &str, vectors: u16, more: &[&str]) -> (Child, Receiver<String>) {
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(format!(r#"{limits}; exec "$0" "$@""#))
+        .args([COMMAND, "server", "--size", "64K", "--vectors"])
+        .arg(vectors.to_string())
+        .arg("--socket")
+        .arg(socket)
+        .args(more)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (sender, log) = mpsc::channel();
+    thread::spawn(move || {
+        stderr
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|l| sender.send(l))
+    });
+    (child, log)
 }
 
 /// Returns the names in a directory, in order.

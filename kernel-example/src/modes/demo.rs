@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `mode=demo role=a|b`: the guests of `cargo xtask demo`.
 //!
-//! A greets B, measures round trips with it, then serves the host process. B serves both.
+//! A greets B, measures round trips with it, then serves the host process. B serves both. Then B passes a file of A's on to
+//! the host, and with `act=relay` does that alone.
 
 use ivshmem::channel::{Format, Region};
-use ivshmem_scenarios::demo::{ask, bye, round_trips, serve, Link, Role};
+use ivshmem_scenarios::demo::{
+    ask, bye, deliver, pass_on, round_trips, serve, Hop, Link, Porter, Role,
+};
 use ivshmem_scenarios::party::{Figures, Manner, Party, Side};
 use ivshmem_scenarios::Failure;
 
@@ -35,13 +38,39 @@ pub fn run(machine: &mut KernelMachine) -> Result<(), Failure> {
             measure(&mut link, manner)?;
         }
         bye(&mut link)?;
-    } else {
-        serve(&mut Link::open(&mut party, role, Role::A)?, greeting)?;
+        let b = link.into_hop();
+        answer_host(&mut party, role, greeting)?;
+        let mut porter = Porter::new(party, role);
+        deliver(&mut porter, b)?;
+        porter.leave();
+        return Ok(());
     }
-    println!("@ free role={}", role.name());
-    serve(&mut Link::open(&mut party, role, Role::Host)?, greeting)?;
-    party.leave();
+    let (mut porter, mut a, mut host) = if cmdline::get("act") == Some("relay") {
+        let mut porter = Porter::new(party, role);
+        let (a, host) = (porter.meet(Role::A)?, porter.meet(Role::Host)?);
+        (porter, a, host)
+    } else {
+        let mut link = Link::open(&mut party, role, Role::A)?;
+        serve(&mut link, greeting)?;
+        let a = link.into_hop();
+        let host = answer_host(&mut party, role, greeting)?;
+        (Porter::new(party, role), a, host)
+    };
+    pass_on(&mut porter, &mut a, &mut host)?;
+    porter.leave();
     Ok(())
+}
+
+/// Answers the host until it says bye.
+fn answer_host<'m, S: Side>(
+    party: &mut Party<'m, S>,
+    role: Role,
+    greeting: &str,
+) -> Result<Hop<'m, S::Bell>, Failure> {
+    println!("@ free role={}", role.name());
+    let mut link = Link::open(party, role, Role::Host)?;
+    serve(&mut link, greeting)?;
+    Ok(link.into_hop())
 }
 
 /// Measures a series and tells the host its figures.

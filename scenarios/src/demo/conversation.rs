@@ -9,6 +9,7 @@ use core::fmt::{self, Write};
 use arrayvec::ArrayString;
 use ivshmem::channel::Endpoint;
 
+use super::porter::Hop;
 use super::role::Role;
 use crate::party::{Manner, Party, Side};
 use crate::Failure;
@@ -43,6 +44,14 @@ impl<'p, 'm, S: Side> Link<'p, 'm, S> {
             own,
             other,
         })
+    }
+
+    /// Returns the connection, for what comes after the conversation.
+    pub fn into_hop(self) -> Hop<'m, S::Bell> {
+        Hop {
+            endpoint: self.endpoint,
+            other: self.other,
+        }
     }
 
     /// Returns the own side.

@@ -17,12 +17,18 @@ pub enum Role {
 }
 
 impl Role {
+    const ALL: [Self; 3] = [Self::A, Self::B, Self::Host];
+
     /// Returns the role called `name` on the command line.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::A, Self::B, Self::Host]
-            .into_iter()
-            .find(|role| role.name() == name)
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Returns the role whose member is called `name`.
+    #[must_use]
+    pub fn of_member(name: Name) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.member() == name)
     }
 
     /// Returns the name on the command line.

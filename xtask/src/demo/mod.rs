@@ -2,20 +2,21 @@
 //! `cargo xtask demo`: two bare-metal guests and this process talk through channels.
 //!
 //! Guest A talks with guest B, then this process with A, and every message that somebody sleeps for is
-//! announced by a doorbell.
+//! announced by a doorbell. Then a file goes from A through B to this process, which kills B on the way and boots it again.
 
+mod relay;
 mod report;
 
 use std::path::Path;
 
 use ivshmem::channel::Region;
-use ivshmem_scenarios::demo::{ask, bye, round_trips, Link, Role};
+use ivshmem_scenarios::demo::{ask, bye, round_trips, Hop, Link, Porter, Role};
 use ivshmem_scenarios::party::{Figures, Manner, Party};
 use ivshmem_scenarios::Failure;
 
 use crate::figures::JsonFile;
 use crate::kernel::{self, Profile};
-use crate::party::{HostSide, PartyError, Stage};
+use crate::party::{HostBell, HostSide, PartyError, Stage};
 use crate::tools::Tools;
 use report::{Report, Series};
 
@@ -36,7 +37,7 @@ pub fn run(tools: &Tools, json: Option<&Path>) -> Result<(), PartyError> {
     let json = json.map(JsonFile::create).transpose()?;
     let kernel = kernel::build(tools, Profile::Release)?;
     let stage = Stage::set(tools, &kernel, "demo", SIZE_BYTES)?;
-    let mut report = Report::new(tools, stage.ids, stage.peer.borrow().id());
+    let mut report = Report::new(tools, stage.ids, stage.host_id);
     for _ in Manner::ALL {
         let line = stage.guests.hear(Role::A, "@ figures ")?;
         report.add(Series::from_line(&line).ok_or(PartyError::Line(line))?);
@@ -51,7 +52,7 @@ pub fn run(tools: &Tools, json: Option<&Path>) -> Result<(), PartyError> {
     Ok(())
 }
 
-/// The host's conversations: with A at length, with B to say bye.
+/// The host's part: conversations, with A at length and with B, and the file.
 fn talk(stage: &Stage, report: &mut Report) -> Result<(), PartyError> {
     let failed = |failure| stage.guests.explain(failure);
     let host = stage.host();
@@ -68,8 +69,16 @@ fn talk(stage: &Stage, report: &mut Report) -> Result<(), PartyError> {
             Ok(())
         },
     )?;
-    greet(stage, &mut party, Role::B, "hello and good bye", |_| Ok(()))?;
-    party.leave();
+    let b = greet(
+        stage,
+        &mut party,
+        Role::B,
+        "hello, and then I want a file",
+        |_| Ok(()),
+    )?;
+    let mut porter = Porter::new(party, Role::Host);
+    report.transfer = Some(relay::run(stage, &host, &mut porter, b)?);
+    porter.leave();
     Ok(())
 }
 
@@ -77,14 +86,14 @@ fn join<'m>(stage: &'m Stage, host: Host<'m>) -> Result<Party<'m, Host<'m>>, Fai
     Party::join(Region::open(stage.memory())?, host, Role::Host.member())
 }
 
-/// Says `text` to `other`, does something, and says bye.
+/// Says `text` to `other`, does something, and says bye. Returns the connection.
 fn greet<'m>(
     stage: &'m Stage,
     party: &mut Party<'m, Host<'m>>,
     other: Role,
     text: &str,
     then: impl FnOnce(&mut Link<'_, 'm, Host<'m>>) -> Result<(), Failure>,
-) -> Result<(), PartyError> {
+) -> Result<Hop<'m, HostBell<'m>>, PartyError> {
     let failed = |failure| stage.guests.explain(failure);
     let mut link = Link::open(party, Role::Host, other).map_err(failed)?;
     ask(&mut link, format_args!("{text}")).map_err(failed)?;
@@ -95,7 +104,8 @@ fn greet<'m>(
     }
     then(&mut link)
         .and_then(|()| bye(&mut link))
-        .map_err(failed)
+        .map_err(failed)?;
+    Ok(link.into_hop())
 }
 
 fn measure(link: &mut Link<'_, '_, Host<'_>>, manner: Manner) -> Result<Series, Failure> {

@@ -8,6 +8,7 @@ use ivshmem_scenarios::demo::Role;
 use ivshmem_scenarios::party::{Figures, Manner};
 use serde_json::{json, Value};
 
+use super::relay::Transfer;
 use crate::figures::Time;
 use crate::qemu::field;
 use crate::tools::Tools;
@@ -66,6 +67,8 @@ pub struct Report {
     accelerator: String,
     ids: [(Role, PeerId); 3],
     series: Vec<Series>,
+    /// The file's.
+    pub transfer: Option<Transfer>,
 }
 
 impl Report {
@@ -76,6 +79,7 @@ impl Report {
             accelerator: tools.accelerator.kind.name().into(),
             ids: [(Role::A, guests.0), (Role::B, guests.1), (Role::Host, host)],
             series: Vec::new(),
+            transfer: None,
         }
     }
 
@@ -91,6 +95,7 @@ impl Report {
             "qemu": self.qemu,
             "accelerator": self.accelerator,
             "peers": ids.map(|(role, id)| (role.name().to_string(), json!(id.0))).collect::<serde_json::Map<_, _>>(),
+            "file": self.transfer.map(Transfer::to_json),
             "round_trips": self.series.iter().map(|series| series.to_json()).collect::<Vec<_>>(),
         })
     }

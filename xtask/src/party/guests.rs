@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Guests A and B: booted, listened to, and heard to the end.
 
-use std::cell::RefCell;
-use std::path::Path;
+use std::cell::{OnceCell, RefCell};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -29,11 +29,25 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub struct Guests {
     a: Listener,
     b: Listener,
+    /// B's second life, if it has one.
+    again: OnceCell<Listener>,
+    recipe: Recipe,
+    /// For the second life's lines.
+    sender: Sender<(Role, String)>,
     /// What the guests say, in the order in which it came.
     lines: Receiver<(Role, String)>,
     /// What was said while something else was waited for.
     kept: RefCell<Vec<(Role, String)>>,
     interrupt: Interrupt,
+}
+
+/// How a guest is started.
+#[derive(Debug)]
+struct Recipe {
+    tools: Tools,
+    kernel: PathBuf,
+    mode: String,
+    device: Vec<String>,
 }
 
 /// A guest and the thread that listens to it.
@@ -54,14 +68,13 @@ impl Guests {
         interrupt: &Interrupt,
     ) -> Result<Self, PartyError> {
         let (sender, lines) = mpsc::channel();
-        let boot = |role: Role, sender| {
-            let guest = Guest::new(tools, kernel)
-                .name(role.name())
-                .append(format!("mode={mode} role={}", role.name()))
-                .args(device);
-            Listener::start(guest.spawn()?, role, sender)
+        let recipe = Recipe {
+            tools: tools.clone(),
+            kernel: kernel.to_owned(),
+            mode: mode.to_owned(),
+            device: device.to_vec(),
         };
-        let a = boot(Role::A, sender.clone())?;
+        let a = recipe.boot(Role::A, "", sender.clone())?;
         // If it does not join, waiting for it to be ready tells why.
         let deadline = Instant::now() + BOOT_LIMIT;
         while !server.wait_for_clients(1, GLANCE)
@@ -69,10 +82,13 @@ impl Guests {
             && !interrupt.came()
             && Instant::now() < deadline
         {}
-        let b = boot(Role::B, sender)?;
+        let b = recipe.boot(Role::B, "", sender.clone())?;
         Ok(Self {
             a,
             b,
+            again: OnceCell::new(),
+            recipe,
+            sender,
             lines,
             kept: RefCell::default(),
             interrupt: interrupt.clone(),
@@ -108,14 +124,42 @@ impl Guests {
         self.hear(role, "host -> ").map(drop)
     }
 
+    /// Kills B as `kill -9` does.
+    pub fn kill_b(&self) {
+        self.b.vm.kill();
+    }
+
+    /// Boots B once more, with `more` behind the words of its command line.
+    ///
+    /// # Errors
+    ///
+    /// - It does not start.
+    pub fn boot_b_again(&self, more: &str) -> Result<(), PartyError> {
+        let b = self.recipe.boot(Role::B, more, self.sender.clone())?;
+        // A third life is not asked for.
+        let _ = self.again.set(b);
+        Ok(())
+    }
+
+    /// Shows what guests have said meanwhile that is for people.
+    pub fn show(&self) {
+        let mut kept = self.kept.borrow_mut();
+        for said in self.lines.try_iter() {
+            show(&said.1);
+            kept.push(said);
+        }
+    }
+
     /// Waits until both have passed and are gone.
     ///
     /// # Errors
     ///
     /// - One has failed, or does not end.
     pub fn finish(&self) -> Result<(), PartyError> {
-        self.a.vm.finish(BOOT_LIMIT)?;
-        self.b.vm.finish(BOOT_LIMIT)?;
+        for role in [Role::A, Role::B] {
+            self.listener(role).vm.finish(BOOT_LIMIT)?;
+        }
+        self.show();
         Ok(())
     }
 
@@ -128,13 +172,13 @@ impl Guests {
             "{}\n{}\n{}",
             failure.as_str(),
             self.a.vm.report(),
-            self.b.vm.report()
+            self.listener(Role::B).vm.report()
         ))
     }
 
-    const fn listener(&self, role: Role) -> &Listener {
+    fn listener(&self, role: Role) -> &Listener {
         match role {
-            Role::B => &self.b,
+            Role::B => self.again.get().unwrap_or(&self.b),
             _ => &self.a,
         }
     }
@@ -157,9 +201,7 @@ impl Guests {
             let ended = vm.status().is_some();
             match self.lines.recv_timeout(GLANCE) {
                 Ok(said) => {
-                    if said.1.contains(" -> ") {
-                        println!("{}", said.1);
-                    }
+                    show(&said.1);
                     if wanted(&said) {
                         return Ok(said.1);
                     }
@@ -176,6 +218,29 @@ impl Guests {
         Err(PartyError::Line(format!(
             "nothing that starts with `{start}`"
         )))
+    }
+}
+
+/// Shows a line if it is for people: what a role says, to another or by itself.
+fn show(line: &str) {
+    if line.contains(" -> ") || line.starts_with("A: ") || line.starts_with("B: ") {
+        println!("{line}");
+    }
+}
+
+impl Recipe {
+    fn boot(
+        &self,
+        role: Role,
+        more: &str,
+        sender: Sender<(Role, String)>,
+    ) -> Result<Listener, PartyError> {
+        let words = format!("mode={} role={} {more}", self.mode, role.name());
+        let guest = Guest::new(&self.tools, &self.kernel)
+            .name(role.name())
+            .append(words.trim_end())
+            .args(&self.device);
+        Listener::start(guest.spawn()?, role, sender)
     }
 }
 

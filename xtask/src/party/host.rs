@@ -55,9 +55,7 @@ impl<'p> Side for &HostSide<'p> {
 
     fn device(&self) -> Option<(PeerId, u16)> {
         let peer = self.peer.borrow();
-        u16::try_from(peer.vectors())
-            .ok()
-            .map(|vectors| (peer.id(), vectors))
+        peer.id().zip(u16::try_from(peer.vectors()).ok())
     }
 
     fn doorbells(&self) -> u64 {

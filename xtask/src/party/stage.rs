@@ -34,6 +34,8 @@ pub struct Stage {
     pub ids: (PeerId, PeerId),
     /// This process.
     pub peer: RefCell<Peer>,
+    /// Its ID.
+    pub host_id: PeerId,
     mapping: Mapping,
     server: RunningServer,
     _folder: TempDir,
@@ -81,11 +83,13 @@ impl Stage {
         }
         println!("A       guest, peer {}", ids.0);
         println!("B       guest, peer {}", ids.1);
-        println!("host    this process, peer {}\n", peer.id());
+        let host_id = peer.id().ok_or(PartyError::NotWired)?;
+        println!("host    this process, peer {host_id}\n");
         Ok(Self {
             guests,
             ids,
             peer: RefCell::new(peer),
+            host_id,
             mapping: Mapping::of(server.memory())?,
             server,
             _folder: folder,

@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::registry::Registry;
 use super::socket::Listener;
 use super::survey::{Progress, Survey};
-use super::{Config, LimitSource};
+use super::{ClientLimit, Config};
 use crate::admin::MAX_CONNECTIONS;
 use door::Door;
 
@@ -39,7 +39,7 @@ pub(super) const ADMIN_DESCRIPTORS: u64 = MAX_CONNECTIONS as u64 + 3;
 pub(super) struct Subject<'a> {
     pub(super) config: &'a Config,
     pub(super) birth: Birth,
-    pub(super) limit_source: LimitSource,
+    pub(super) client_limit: ClientLimit,
     pub(super) memory: &'a Arc<OwnedFd>,
     pub(super) registry: &'a mut Registry,
 }

@@ -33,15 +33,16 @@ pub(super) fn status(subject: &Subject<'_>) -> Status {
         vectors_per_client: config.vectors,
         clients: Clients {
             connected: peers.len(),
-            limit: registry.limit(),
-            limited_by: match subject.limit_source {
+            limit: subject.client_limit.clients,
+            limited_by: match subject.client_limit.source {
+                LimitSource::Config => "config",
+                LimitSource::Descriptors { .. } => "open_files",
                 LimitSource::Program => "program",
-                LimitSource::OpenFiles(_) => "open_files",
             }
             .to_owned(),
-            open_files_limit: match subject.limit_source {
-                LimitSource::Program => None,
-                LimitSource::OpenFiles(limit) => Some(limit),
+            open_files_limit: match subject.client_limit.source {
+                LimitSource::Descriptors { limit } => Some(limit),
+                LimitSource::Config | LimitSource::Program => None,
             },
         },
         ids: Ids {

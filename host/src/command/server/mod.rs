@@ -7,7 +7,7 @@ use std::thread;
 use clap::Args;
 use ivshmem_host::protocol::MAX_VECTORS;
 use ivshmem_host::server::{
-    raise_descriptor_limit, AdminSocket, Backing, Config, Server, DEFAULT_MODE,
+    raise_descriptor_limit, Access, AdminSocket, Backing, Config, Server, DEFAULT_MODE, MAX_CLIENTS,
 };
 use ivshmem_host::size;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -53,13 +53,20 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_VECTORS)))]
     vectors: u16,
 
-    /// Permission bits of the socket and of a new shared memory file, in octal. Whoever may
-    /// write to the socket has the memory.
-    #[arg(long, value_name = "MODE", value_parser = parse_mode, default_value_t = Mode(DEFAULT_MODE))]
+    /// The most clients at once, 1 to 1024 [default: what the limit of open files allows].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_CLIENTS as i64))]
+    max_peers: Option<u16>,
+
+    /// Permission bits of the socket, in octal. Whoever may write to the socket has the memory.
+    #[arg(long, alias = "socket-mode", value_name = "MODE", value_parser = parse_mode, default_value_t = Mode(DEFAULT_MODE))]
     mode: Mode,
 
-    /// Group of the socket and of a new shared memory file [default: the process's own].
-    #[arg(long, value_name = "NAME")]
+    /// Owner of the socket, a name or a number [default: the process's own user]. Others need root.
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+
+    /// Group of the socket, a name or a number [default: the process's own].
+    #[arg(long, value_name = "GROUP")]
     group: Option<String>,
 
     /// Keep the memory in this file instead of an anonymous one. It is created if absent, must
@@ -67,6 +74,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PATH")]
     shm_file: Option<PathBuf>,
 
+    /// Permission bits of a new shared memory file, in octal [default: those of the socket].
+    #[arg(long, value_name = "MODE", value_parser = parse_mode, requires = "shm_file")]
+    shm_mode: Option<Mode>,
+
+    /// Owner of a new shared memory file [default: that of the socket].
+    #[arg(long, value_name = "USER", requires = "shm_file")]
+    shm_owner: Option<String>,
+
+    /// Group of a new shared memory file [default: that of the socket].
+    #[arg(long, value_name = "GROUP", requires = "shm_file")]
+    shm_group: Option<String>,
     /// Where the server answers `ivshmem status` and other requests about itself [default: the socket's path with
     /// .admin appended]. Mode and group are those of the socket.
     #[arg(long, value_name = "PATH", conflicts_with = "no_admin")]
@@ -100,7 +118,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
     let config = server.config();
     log(format_args!(
-        "listening at {}: {} bytes of shared memory, {} per client, at most {} clients",
+        "listening at {}: {} bytes of shared memory, {} per client, {}",
         config.socket.display(),
         config.size_bytes,
         match config.vectors {
@@ -109,6 +127,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         },
         server.client_limit(),
     ));
+    if let Some(predecessor) = server.predecessor() {
+        log(predecessor);
+    }
     server
         .run(|event| log(event))
         .map_err(|error| Failure::new(format!("the server failed: {error}")))?;
@@ -117,9 +138,20 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
 impl From<Arguments> for Config {
     fn from(arguments: Arguments) -> Self {
-        Self {
+        let access = Access {
             mode: arguments.mode.0,
+            owner: arguments.owner,
             group: arguments.group,
+        };
+        let memory_access = Access {
+            mode: arguments.shm_mode.unwrap_or(arguments.mode).0,
+            owner: arguments.shm_owner.or_else(|| access.owner.clone()),
+            group: arguments.shm_group.or_else(|| access.group.clone()),
+        };
+        Self {
+            max_clients: arguments.max_peers.map(usize::from),
+            access,
+            memory_access: Some(memory_access),
             backing: arguments.shm_file.map_or(Backing::Memfd, Backing::File),
             admin: match arguments.admin {
                 Some(path) => AdminSocket::At(path),
