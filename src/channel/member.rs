@@ -12,6 +12,7 @@ use super::signal::Signal;
 use super::slot::{Phase, State};
 use super::watch::{Event, SlotIndex, Watch, MAX_SLOTS};
 use super::words::Words;
+use crate::PeerId;
 
 /// A member of a region.
 ///
@@ -58,6 +59,20 @@ impl Member<'_> {
     /// - [`Evicted`]: others have taken this member for dead, or the region was formatted anew. Join again.
     pub fn poll_event(&mut self, now: u64) -> Result<Option<Event>, Evicted> {
         self.seat.poll_event(&self.region.table(), now)
+    }
+
+    /// Returns the device ID that the member in `slot` shows now; nothing if it has none, or nobody is there.
+    #[must_use]
+    pub fn device_of(&self, slot: SlotIndex) -> Option<PeerId> {
+        if slot.0 >= self.region.slots() {
+            return None;
+        }
+        let slot = self.region.slot(slot.0);
+        let (state, _) = slot.look();
+        let identity = slot
+            .identity(state)
+            .filter(|_| state.phase == Phase::Member);
+        identity?.device.map(PeerId)
     }
 
     /// Waits for what happens to another member, and shows meanwhile that this one lives.

@@ -11,6 +11,7 @@
 //! | [`Endpoint`] | a connection to one other member, a [`Sender`] and a [`Receiver`] |
 //! | [`ByteStream`] | such a connection as a stream of bytes, of a [`ByteReader`] and a [`ByteWriter`] |
 //! | [`Signal`] | where a task sleeps until a doorbell rings |
+//! | [`Echo`] | what answers `ivshmem ping` |
 //!
 //! ```
 //! use core::task::Poll;
@@ -104,6 +105,7 @@
 //! may still change.
 
 mod doorbell;
+mod echo;
 mod endpoint;
 mod join;
 mod layout;
@@ -121,6 +123,7 @@ mod watch;
 mod words;
 
 pub use doorbell::{Doorbell, NoDoorbell};
+pub use echo::{Echo, PING_PREFIX};
 pub use endpoint::{
     Batch, Broken, ByteReader, ByteStream, ByteWriter, ConnectError, Endpoint, Frame, Grant, Idle,
     Progress, Receiver, RecvError, SendError, Sender, Spin, StreamError, Wait,

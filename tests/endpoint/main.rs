@@ -3,6 +3,7 @@
 
 mod batches;
 mod doorbells;
+mod echo;
 mod fragments;
 mod hostile;
 mod idle;

@@ -16,6 +16,7 @@ use super::seat::Seat;
 use super::sender::Sender;
 use super::waiting::Waiter;
 use crate::deadline::Deadline;
+use crate::peer::Doorbells;
 
 /// How often somebody who waits for a member looks for it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
@@ -58,6 +59,12 @@ impl Channels {
     #[must_use]
     pub fn incarnation(&self) -> u32 {
         self.seat.place().incarnation
+    }
+
+    /// Returns the doorbells of all peers that the server has told of, members or not; of nobody without a server.
+    #[must_use]
+    pub fn doorbells(&self) -> Doorbells {
+        self.seat.bell().doorbells().clone()
     }
 
     /// Returns the other members by slot, those that show no signs of life included.

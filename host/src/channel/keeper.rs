@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
 
+use super::answering::Answering;
 use super::pulse::Pulse;
 use super::seat::Seat;
 use crate::deadline::Deadline;
@@ -55,18 +56,29 @@ impl Drop for Keeper {
     }
 }
 
-/// Keeps the member alive until it is told to end or the member has lost its slot.
+/// Keeps the member alive until it is told to end or the member has lost its slot, and answers those who ping it.
 fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
-    while seat.look().is_ok() {
-        pulse.beat();
-        if peer.relieve() {
-            // There were rings in them, perhaps.
-            pulse.wake();
+    let mut answering = Answering::new();
+    let mut next_beat = Deadline::after(Duration::ZERO);
+    loop {
+        // However often pings wake it, the heart beats by the clock.
+        if next_beat.remaining().is_zero() {
+            if seat.look().is_err() {
+                return;
+            }
+            pulse.beat();
+            if peer.relieve() {
+                // There were rings in them, perhaps.
+                pulse.wake();
+            }
+            next_beat = Deadline::after(pulse.interval());
         }
+        let rest = answering.answer(seat, next_beat.remaining());
         let server = peer.server_fd();
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         fds.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        if Deadline::after(pulse.interval()).poll(&mut fds).is_err() {
+        fds.extend(answering.fds());
+        if Deadline::after(rest).poll(&mut fds).is_err() {
             // Without memory for it, say: the heart has to beat all the same.
             thread::sleep(pulse.interval());
         }
@@ -75,8 +87,10 @@ fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
         }
         for _ in 0..MESSAGES_PER_BEAT {
             // An error ends the connection: from then on there is no descriptor, and memory and vectors go on.
-            if !matches!(peer.next_event(Duration::ZERO), Ok(Some(_))) {
-                break;
+            match peer.next_event(Duration::ZERO) {
+                // Who joins the server joins the region next.
+                Ok(Some(_)) => next_beat = Deadline::after(Duration::ZERO),
+                _ => break,
             }
         }
     }

@@ -46,6 +46,9 @@
 //! is stopped (SIGSTOP, a suspended machine) for longer than the others' limit is, and finds itself
 //! [evicted](ivshmem::channel::Broken::Evicted): it joins again.
 //!
+//! The same thread answers those who ping this member ([`Echo`](ivshmem::channel::Echo)), of whom the program sees nothing;
+//! see [`Options::pings`].
+//!
 //! # Waiting
 //!
 //! Everything that waits has a limit, and looks for a short time ([`Options::spin`]) before it sleeps: messages that
@@ -84,6 +87,7 @@
 //! - Whoever fills the counter of a vector and makes it block makes those wait who ring it, until the one who is rung looks at it:
 //!   here at the next heartbeat.
 
+mod answering;
 mod channels;
 mod connection;
 mod error;
@@ -92,6 +96,7 @@ mod keeper;
 mod options;
 mod pulse;
 mod receiver;
+mod rings;
 mod roster;
 mod seat;
 mod sender;
@@ -101,7 +106,7 @@ pub use channels::Channels;
 pub use connection::Connection;
 pub use error::{ConnectError, JoinError, RecvError, SendError};
 pub use ground::Bell;
-pub use options::Options;
+pub use options::{Options, Pings};
 pub use receiver::Receiver;
 pub use roster::Neighbour;
 pub use sender::Sender;

@@ -5,22 +5,45 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use ivshmem::channel::{ConnectError, Endpoint, Evicted, Member, SlotIndex};
+use ivshmem::channel::{ConnectError, Echo, Endpoint, Evicted, Member, SlotIndex, Wait};
 use ivshmem::{PeerId, VectorIndex};
 
 use super::ground::Bell;
+use super::options::Pings;
 use super::roster::Roster;
+
+/// Those who ping at once and are answered.
+pub(super) const PINGERS: usize = 8;
 
 /// A member, and what it knows of others.
 #[derive(Debug)]
 pub(super) struct Seat {
     /// `None` once it has left.
-    member: Mutex<Option<Member<'static>>>,
+    member: Mutex<Option<Seated>>,
     /// Keeps mapped what the member is in.
     bell: Bell,
     place: Place,
     clock: Clock,
     roster: Roster,
+}
+
+/// The member, and what answers those who ping it, if they are answered.
+#[derive(Debug)]
+struct Seated {
+    member: Member<'static>,
+    echo: Option<Echo<'static, Bell, PINGERS>>,
+}
+
+/// How it stands with those who ping.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) wait: Wait,
+    /// Who they are.
+    pub(super) slots: [Option<SlotIndex>; PINGERS],
+    /// Whether all of them can ring.
+    pub(super) is_rung: bool,
+    /// How many of their messages were sent back so far.
+    pub(super) answered: u64,
 }
 
 /// Where a member is and how it is rung.
@@ -52,6 +75,7 @@ impl Seat {
         bell: Bell,
         (device, vectors): (Option<PeerId>, u16),
         clock: Clock,
+        pings: Pings,
     ) -> Self {
         let place = Place {
             slot: member.slot(),
@@ -60,7 +84,13 @@ impl Seat {
             vectors,
         };
         Self {
-            member: Mutex::new(Some(member)),
+            member: Mutex::new(Some(Seated {
+                member,
+                echo: match pings {
+                    Pings::Answered => Some(Echo::new()),
+                    Pings::Ignored => None,
+                },
+            })),
             bell,
             place,
             clock,
@@ -78,16 +108,22 @@ impl Seat {
 
     /// Shows that the member lives, and takes in what has happened to others.
     pub(super) fn look(&self) -> Result<(), Evicted> {
-        let mut member = self.lock();
+        let mut seated = self.lock();
         let now = self.clock.now();
         loop {
             // In this order too the events are told, since the lock is held.
-            let event = member
-                .as_mut()
-                .ok_or(Evicted)
-                .and_then(|m| m.poll_event(now));
-            match event {
-                Ok(Some(event)) => self.roster.take(event),
+            let Some(Seated { member, echo }) = seated.as_mut() else {
+                return Err(Evicted);
+            };
+            match member.poll_event(now) {
+                Ok(Some(event)) => {
+                    let is_ping = echo
+                        .as_mut()
+                        .is_some_and(|echo| echo.take(member, &event, self.bell.clone()));
+                    if !is_ping {
+                        self.roster.take(event, member.device_of(event.slot));
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Err(Evicted) => {
                     self.roster.end();
@@ -97,10 +133,27 @@ impl Seat {
         }
     }
 
+    /// Answers a bounded number of pings; nothing if there is nobody who might ping.
+    pub(super) fn answer(&self) -> Option<Answered> {
+        let mut seated = self.lock();
+        let echo = seated.as_mut()?.echo.as_mut()?;
+        let wait = echo.poll();
+        Some(Answered {
+            wait,
+            slots: echo.slots(),
+            is_rung: echo.is_rung(),
+            answered: echo.answered(),
+        })
+    }
+
     pub(super) fn connect(&self, slot: SlotIndex) -> Result<Endpoint<'static, Bell>, ConnectError> {
-        let mut member = self.lock();
-        let member = member.as_mut().ok_or(ConnectError::Evicted)?;
-        member.connect(slot, self.bell.clone())
+        let mut seated = self.lock();
+        let seated = seated.as_mut().ok_or(ConnectError::Evicted)?;
+        seated.member.connect(slot, self.bell.clone())
+    }
+
+    pub(super) const fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Returns the eventfd that the member in `slot` rings; nothing if it cannot ring this one.
@@ -111,14 +164,14 @@ impl Seat {
     }
 
     pub(super) fn leave(&self) {
-        if let Some(member) = self.lock().take() {
-            member.leave();
+        if let Some(seated) = self.lock().take() {
+            seated.member.leave();
         }
         self.roster.end();
     }
 
     /// Nothing panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Option<Member<'static>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Seated>> {
         self.member.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

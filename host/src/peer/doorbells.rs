@@ -58,6 +58,12 @@ impl Doorbells {
         }
     }
 
+    /// Returns how many vectors of `peer` can be rung; `None` if it is not there.
+    #[must_use]
+    pub fn vectors_of(&self, peer: PeerId) -> Option<usize> {
+        self.read().vectors.get(&peer).map(Vec::len)
+    }
+
     /// Returns the eventfd of a vector, if it is known.
     pub(crate) fn find(&self, peer: PeerId, vector: VectorIndex) -> Option<Arc<OwnedFd>> {
         let known = self.read();

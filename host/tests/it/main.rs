@@ -10,6 +10,7 @@ mod command;
 mod common;
 mod descriptors;
 mod documentation;
+mod echo;
 mod handed_down;
 mod hostile;
 mod killed;

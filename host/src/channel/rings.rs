@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Waiting for several eventfds at once, whatever their counters are: [`Rings`].
+//!
+//! They are in an `epoll`, edge-triggered: every ring is an edge for everybody who waits, whatever the counter is, so nobody
+//! has to read it, and nobody takes another's ring away. An edge stays until somebody waits here, so one that comes between
+//! a last look at the memory and the sleep ends the sleep.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+use crate::deadline::timespec;
+
+/// The longest pause where there should be a wait.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Eventfds of which somebody waits for the next ring of any.
+#[derive(Debug)]
+pub(super) struct Rings(OwnedFd);
+
+impl Rings {
+    /// Begins to wait. What has been rung and not been read by anybody counts as rung once more.
+    pub(super) fn of<'f>(
+        eventfds: impl IntoIterator<Item = BorrowedFd<'f>>,
+    ) -> Result<Self, Errno> {
+        let rings = epoll::create(CreateFlags::CLOEXEC)?;
+        for eventfd in eventfds {
+            let flags = EventFlags::IN | EventFlags::ET;
+            epoll::add(&rings, eventfd, EventData::new_u64(0), flags)?;
+        }
+        Ok(Self(rings))
+    }
+
+    /// Sleeps until one is rung, or has been since the last time, but not for longer than `limit`.
+    pub(super) fn sleep(&self, limit: Option<Duration>) {
+        let mut events = [MaybeUninit::<Event>::uninit(); 2];
+        match epoll::wait(&self.0, &mut events[..], limit.and_then(timespec).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // It is a descriptor of our own, so this does not happen; it must not become a loop without a pause if it does.
+            Err(_) => thread::sleep(limit.unwrap_or(PAUSE).min(PAUSE)),
+        }
+    }
+
+    /// Forgets the rings so far.
+    pub(super) fn take(&self) {
+        self.sleep(Some(Duration::ZERO));
+    }
+}
+
+/// A descriptor that is readable once something was rung.
+impl AsFd for Rings {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
