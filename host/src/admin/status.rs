@@ -45,10 +45,13 @@ pub struct Status {
 pub struct Memory {
     /// Its size in bytes.
     pub bytes: u64,
-    /// What holds it: `memfd`, an anonymous file, or `file`, one with a path. There may be others in time.
+    /// What holds it: `memfd`, an anonymous file; `huge_pages`, the same of huge pages; `file`, one with a path; `posix`, a
+    /// POSIX shared memory object; `unlinked`, a file without a name. There may be others in time.
     pub backing: String,
-    /// Path of the file, if it is one.
+    /// Path of the file or of the object (`/dev/shm/NAME`), or of the folder of a file without a name.
     pub path: Option<String>,
+    /// The same for people, such as "a sealed memfd of huge pages of 2M".
+    pub description: String,
 }
 
 /// The number of clients of a server.

@@ -133,10 +133,7 @@ fn summary(status: &Status) -> String {
     let memory = &status.memory;
     line(
         "memory",
-        match &memory.path {
-            Some(path) => format!("{}, {} {path}", bytes(memory.bytes), memory.backing),
-            None => format!("{}, {}", bytes(memory.bytes), memory.backing),
-        },
+        format!("{}, {}", bytes(memory.bytes), memory.description),
     );
     let clients = &status.clients;
     line(

@@ -16,6 +16,7 @@
 //! keep the memory and each other's eventfds, and go on.
 
 mod access;
+mod backing;
 mod client;
 mod config;
 mod counters;
@@ -27,6 +28,7 @@ mod ledger;
 mod limits;
 mod lock;
 mod memory;
+mod named_file;
 mod pending;
 mod predecessor;
 mod process;
@@ -47,7 +49,8 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 
 pub use access::{Access, DEFAULT_MODE};
-pub use config::{AdminSocket, Backing, Config, ConfigError};
+pub use backing::{Backing, FileAtEnd, HugePages};
+pub use config::{AdminSocket, Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
 pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
@@ -60,8 +63,9 @@ use desk::{Birth, Desk, Subject, ADMIN_DESCRIPTORS};
 use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
 use lock::Lock;
+use named_file::{identity, NamedFile};
 use registry::{refuse, Registry, RETRY_INTERVAL};
-use socket::{identity, Listener};
+use socket::Listener;
 
 /// How long clients that do not read can delay the end of the server.
 const DISMISSAL_LIMIT: Duration = Duration::from_millis(200);
@@ -74,6 +78,8 @@ pub struct Server {
     birth: Birth,
     registry: Registry,
     memory: Arc<OwnedFd>,
+    /// The file of the memory, if it is to go with the server.
+    _memory_file: Option<NamedFile>,
     stop: Stop,
     client_limit: ClientLimit,
     alive: Option<Alive>,
@@ -148,7 +154,8 @@ impl Server {
         }
         let ledger = Ledger::new(listener.lock().map(Lock::file), &stat, first_id);
         let ids = Ids::new(Given::none(first_id), ledger);
-        let memory = Arc::new(memory.keep());
+        let (memory, memory_file) = memory.keep()?;
+        let memory = Arc::new(memory);
         Ok(Self {
             listener,
             desk: Desk::new(admin),
@@ -160,6 +167,7 @@ impl Server {
                 ids,
             ),
             memory,
+            _memory_file: memory_file,
             stop,
             client_limit,
             alive: None,

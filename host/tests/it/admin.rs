@@ -236,6 +236,7 @@ fn the_document_has_the_names_that_were_promised() {
         "/uptime_seconds",
         "/socket",
         "/memory/bytes",
+        "/memory/description",
         "/vectors_per_client",
         "/clients/connected",
         "/clients/limit",

@@ -61,7 +61,7 @@ fn the_table_shows_the_server_and_each_peer_in_100_columns() {
     assert_eq!(lines[0], format!("socket   {socket}"));
     let start = format!("server   process {}, version ", server.child.id());
     assert!(lines[1].starts_with(&start), "{table}");
-    assert_eq!(lines[2], "memory   64 KiB, memfd");
+    assert_eq!(lines[2], "memory   64 KiB, a sealed memfd");
     assert!(lines[3].starts_with("clients  1 of at most "), "{table}");
     assert_eq!(lines[4], "IDs      next 1, 32767 left");
     assert_eq!(

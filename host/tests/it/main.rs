@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod admin_command;
 mod admin_hostile;
+mod backing;
 mod bind;
 mod command;
 mod common;

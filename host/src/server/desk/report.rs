@@ -7,9 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use ivshmem::PeerId;
 
 use super::super::client::Client;
-use super::super::config::Backing;
+use super::super::memory::posix_path;
 use super::super::pending::Reading;
-use super::super::LimitSource;
+use super::super::{Backing, LimitSource};
 use super::Subject;
 use crate::admin::{Clients, Doorbells, Ids, Memory, Peer, Status, FORMAT};
 
@@ -55,14 +55,18 @@ pub(super) fn status(subject: &Subject<'_>) -> Status {
 }
 
 fn memory(backing: &Backing, bytes: u64) -> Memory {
-    let (backing, path) = match backing {
+    let (kind, path) = match backing {
         Backing::Memfd => ("memfd", None),
+        Backing::HugePages(_) => ("huge_pages", None),
         Backing::File(path) => ("file", Some(text(path))),
+        Backing::Posix(name) => ("posix", Some(text(&posix_path(name)))),
+        Backing::Unlinked(folder) => ("unlinked", Some(text(folder))),
     };
     Memory {
         bytes,
-        backing: backing.to_owned(),
+        backing: kind.to_owned(),
         path,
+        description: backing.to_string(),
     }
 }
 
