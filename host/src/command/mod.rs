@@ -4,6 +4,7 @@
 //! Results go to stdout, everything else to stderr, where every error is one line that says what, where and what to do.
 
 mod completions;
+mod doctor;
 mod man;
 mod output;
 mod place;
@@ -30,6 +31,7 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -43,12 +45,15 @@ with what was looked at), 2 if the command could not do its work, for a wrong ar
 enum Exit {
     /// All is well.
     Success,
+    /// What was asked for is not so.
+    No,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Success => Self::SUCCESS,
+            Exit::No => Self::FAILURE,
         }
     }
 }
@@ -83,6 +88,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };

@@ -10,6 +10,7 @@ mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod doctor;
 mod documentation;
 mod echo;
 mod handed_down;
