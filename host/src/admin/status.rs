@@ -157,7 +157,7 @@ pub struct Refused {
     pub full: u64,
     /// Every ID had been used.
     pub no_id_left: u64,
-    /// The system had no eventfd for it.
+    /// The system had no eventfd for it, or nothing to watch its connection with.
     pub system: u64,
 }
 

@@ -170,7 +170,7 @@ fn so_far(counters: &Counters) -> String {
     let refused = [
         (counters.refused.full, "full"),
         (counters.refused.no_id_left, "no ID left"),
-        (counters.refused.system, "no eventfds"),
+        (counters.refused.system, "short of resources"),
     ];
     format!(
         "{} joined, {} left, {} cut off{}, {} refused{}; {} sent, {} to accept",

@@ -32,7 +32,7 @@ impl Refused {
         match reason {
             Refusal::Full { .. } => self.full += 1,
             Refusal::NoIdLeft => self.no_id_left += 1,
-            Refusal::System(_) => self.system += 1,
+            Refusal::System(_) | Refusal::Watch(_) => self.system += 1,
         }
     }
 }

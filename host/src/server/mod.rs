@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server: gives its clients IDs, the shared memory and eventfds, and tells them of each other.
 //!
-//! One thread and a `poll` loop; all sockets are non-blocking. What a client may do
-//! to the others decides the design:
+//! One thread and one loop; all sockets are non-blocking. Newcomers come first: whoever connects is sent
+//! its ID and the memory at once, for which QEMU waits, and the news for everybody else
+//! goes out in turns, a few messages to each client, with a look for newcomers in between (`turns`).
+//! What a client may do to the others decides the rest of the design:
 //!
 //! | a client that | costs the others |
 //! | --- | --- |
@@ -39,6 +41,7 @@ mod sending;
 mod socket;
 mod stop;
 mod survey;
+mod turns;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -64,11 +67,16 @@ use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
 use lock::Lock;
 use named_file::{identity, NamedFile};
-use registry::{refuse, Registry, RETRY_INTERVAL};
+use registry::{refuse, Registry};
 use socket::Listener;
+use turns::{Turns, RETRY_INTERVAL};
 
-/// How long clients that do not read can delay the end of the server.
+/// How long clients that do not read can delay the end of the server, and how much longer for each client.
 const DISMISSAL_LIMIT: Duration = Duration::from_millis(200);
+const DISMISSAL_LIMIT_EACH: Duration = Duration::from_millis(2);
+
+/// The most connections accepted between two turns of the others.
+const ACCEPTS: usize = 16;
 
 /// A server that listens. Dropping it removes the socket.
 #[derive(Debug)]
@@ -132,6 +140,10 @@ impl Server {
             step: "create an eventfd",
             error,
         })?;
+        let turns = Turns::new().map_err(|error| BindError::System {
+            step: "create an epoll instance",
+            error,
+        })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
         let memory = memory::NewMemory::create(&config, &grant)?;
         let listener = listen(&mut config)?;
@@ -161,6 +173,7 @@ impl Server {
             desk: Desk::new(admin),
             birth: Birth::now(),
             registry: Registry::new(
+                turns,
                 Arc::clone(&memory),
                 config.vectors,
                 client_limit.clients,
@@ -232,12 +245,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The error of `poll`, which only fails for want of memory.
+    /// The error of `poll` or `epoll_wait`, which only fail for want of memory.
     pub fn run(mut self, mut observer: impl FnMut(&Event)) -> std::io::Result<()> {
         let result = self.serve(&mut observer);
-        observer(&Event::Stopping {
-            connected: self.registry.peers().count(),
-        });
+        let connected = self.registry.peers().count();
+        observer(&Event::Stopping { connected });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
         // A socket handed down lives on, and they wait for the next server.
         while let Some(socket) = self.listener.accept_last() {
@@ -245,7 +257,9 @@ impl Server {
         }
         drop(self.listener);
         drop(self.desk);
-        self.registry.dismiss(DISMISSAL_LIMIT);
+        let each = u32::try_from(connected).unwrap_or(u32::MAX);
+        let limit = DISMISSAL_LIMIT + DISMISSAL_LIMIT_EACH.saturating_mul(each);
+        self.registry.dismiss(limit);
         Ok(result?)
     }
 
@@ -259,9 +273,9 @@ impl Server {
             if self.alive.as_mut().is_some_and(Alive::is_due) {
                 observer(&Event::Alive);
             }
-            self.registry.retry();
-            for (peer, events) in ready.clients {
-                self.registry.notice(peer, events, observer);
+            // Before newcomers: one that leaves makes room.
+            if ready.clients {
+                self.registry.notice(observer)?;
             }
             if ready.listener || !accepting {
                 match self.accept(observer) {
@@ -300,13 +314,12 @@ impl Server {
         let mut fds = vec![
             PollFd::new(&self.stop, PollFlags::IN),
             PollFd::new(&self.listener, listener_events),
+            PollFd::new(&self.registry, PollFlags::IN),
         ];
-        let before_desk = fds.len();
         fds.extend(self.desk.interests());
-        let desk_count = fds.len() - before_desk;
-        fds.extend(self.registry.interests());
         let again = !accepting || self.registry.wants_retry();
         let limits = [
+            self.registry.is_due().then_some(Duration::ZERO),
             again.then_some(RETRY_INTERVAL),
             self.alive.map(|alive| alive.due.remaining()),
             self.desk.patience(),
@@ -321,21 +334,24 @@ impl Server {
         Ok(Ready {
             stop: !next().is_empty(),
             listener: !next().is_empty(),
-            desk: events.by_ref().take(desk_count).collect(),
-            clients: self.registry.peers().zip(events).collect(),
+            clients: !next().is_empty(),
+            desk: events.collect(),
         })
     }
 
-    /// Accepts one connection, if one still waits.
+    /// Accepts connections that wait, but not so many that the others would have to wait for long.
     fn accept(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
-        match self.listener.accept() {
-            Ok(socket) => {
-                observer(&self.registry.admit(socket));
-                Ok(())
+        for accepted in 0..ACCEPTS {
+            match self.listener.accept() {
+                Ok(socket) => observer(&self.registry.admit(socket)),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => break,
+                // Without a descriptor left the kernel says so even if nobody waits.
+                Err(_) if accepted > 0 => break,
+                Err(error) => return Err(error),
             }
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(()),
-            Err(error) => Err(error),
         }
+        Ok(())
     }
 }
 
@@ -361,8 +377,8 @@ impl Alive {
 struct Ready {
     stop: bool,
     listener: bool,
+    clients: bool,
     desk: Vec<PollFlags>,
-    clients: Vec<(ivshmem::PeerId, PollFlags)>,
 }
 
 /// Returns what the record of a server before says to one whose memory is `memory`.

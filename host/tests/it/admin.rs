@@ -108,7 +108,7 @@ fn peers_come_and_go_in_the_status_as_they_do() {
 
 #[test]
 fn messages_that_wait_for_a_client_are_counted_and_so_are_those_sent() {
-    let (_directory, server) = start(8);
+    let (_directory, server) = start(300);
     let sleeper = RawClient::connect(server.socket());
     assert!(server.wait_for_clients(1, LIMIT));
     eventually("it has more to come than fits on the way", || {
@@ -116,17 +116,17 @@ fn messages_that_wait_for_a_client_are_counted_and_so_are_those_sent() {
         let sleeper = peer(&status, 0);
         assert_eq!(status.counters.messages_sent, sleeper.messages_sent);
         sleeper.messages_queued > 0
-            && u64::try_from(sleeper.messages_queued).unwrap() + sleeper.messages_sent == 11
+            && u64::try_from(sleeper.messages_queued).unwrap() + sleeper.messages_sent == 303
     });
-    sleeper.receive_many(11);
+    sleeper.receive_many(303);
     eventually("all have gone", || {
         let status = status(&server);
         let sleeper = peer(&status, 0);
-        (sleeper.messages_queued, sleeper.messages_sent) == (0, 11)
+        (sleeper.messages_queued, sleeper.messages_sent) == (0, 303)
     });
     drop(sleeper);
     assert!(server.wait_for_clients(0, LIMIT));
-    assert_eq!(status(&server).counters.messages_sent, 11);
+    assert_eq!(status(&server).counters.messages_sent, 303);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::super::registry::RETRY_INTERVAL;
 use super::super::socket::Listener;
+use super::super::turns::RETRY_INTERVAL;
 use super::connection::{Answer, Connection, Stage};
 use super::request::{self, Request};
 use super::{Subject, ACCEPTS_EACH_PASS};
