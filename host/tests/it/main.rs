@@ -17,5 +17,8 @@ mod handed_down;
 mod hostile;
 mod killed;
 mod peer;
+mod pid_file;
 mod process;
 mod server;
+mod server_log;
+mod service;
