@@ -12,6 +12,7 @@ use super::signal::Signal;
 use super::slot::{Phase, State};
 use super::watch::{Event, SlotIndex, Watch, MAX_SLOTS};
 use super::words::Words;
+use crate::PeerId;
 
 /// A member of a region.
 ///
@@ -60,6 +61,20 @@ impl Member<'_> {
         self.seat.poll_event(&self.region.table(), now)
     }
 
+    /// Returns the device ID that the member in `slot` shows now; nothing if it has none, or nobody is there.
+    #[must_use]
+    pub fn device_of(&self, slot: SlotIndex) -> Option<PeerId> {
+        if slot.0 >= self.region.slots() {
+            return None;
+        }
+        let slot = self.region.slot(slot.0);
+        let (state, _) = slot.look();
+        let identity = slot
+            .identity(state)
+            .filter(|_| state.phase == Phase::Member);
+        identity?.device.map(PeerId)
+    }
+
     /// Waits for what happens to another member, and shows meanwhile that this one lives.
     ///
     /// It does so whenever it is polled: have a [ticking](Signal::ticking) signal of its own notified several times within
@@ -91,6 +106,17 @@ impl Member<'_> {
         .await
     }
 
+    /// Says that this member is rung elsewhere from now on: its device has another ID, as a host process's has
+    /// after it has joined a server anew.
+    ///
+    /// Those who connect from now on ring it there. Those who are connected ring it there and where they rang
+    /// before, since some of them may not reach the one and some not the other: listen at both. A member without a device when
+    /// they connected is not rung by them.
+    pub fn set_address(&mut self, device: Option<PeerId>, vectors: u16) {
+        let address = (device.map(|device| device.0), vectors);
+        self.seat.set_address(&self.region.table(), address);
+    }
+
     /// Leaves; the others see it at once.
     ///
     /// What was sent and is not received yet stays in the rings, until somebody joins in this slot and connects: the slot that
@@ -105,7 +131,7 @@ impl Member<'_> {
 pub(super) struct Seat {
     pub(super) slot: u16,
     pub(super) state: State,
-    /// Invariant: what the member has introduced itself as. What its slot says of that, others may have written.
+    /// Invariant: what the member says of itself. What its slot says of that, others may have written.
     pub(super) identity: Identity,
     beats: u32,
     watch: Watch,
@@ -136,6 +162,23 @@ impl Seat {
         // One who had the slot before may have written there late.
         own.show(self.state, &self.identity);
         Ok(self.watch.poll(table, self.slot, now))
+    }
+
+    pub(super) fn set_address<W: Words>(
+        &mut self,
+        table: &Table<W>,
+        (device, vectors): (Option<u16>, u16),
+    ) {
+        self.identity = Identity {
+            device,
+            vectors,
+            ..self.identity
+        };
+        let own = table.slot(self.slot);
+        // One who has lost the slot finds out by its next poll.
+        if own.is(self.state) {
+            own.show(self.state, &self.identity);
+        }
     }
 
     pub(super) fn leave<W: Words>(&self, table: &Table<W>) {

@@ -11,6 +11,7 @@
 //! | [`Endpoint`] | a connection to one other member, a [`Sender`] and a [`Receiver`] |
 //! | [`ByteStream`] | such a connection as a stream of bytes, of a [`ByteReader`] and a [`ByteWriter`] |
 //! | [`Signal`] | where a task sleeps until a doorbell rings |
+//! | [`Echo`] | what answers `ivshmem ping` |
 //!
 //! ```
 //! use core::task::Poll;
@@ -92,6 +93,8 @@
 //! # let _ = (on_interrupt, echo::<ivshmem::channel::NoDoorbell>);
 //! ```
 //!
+//! Who is no member but wants to see what is in a region looks [from outside](inspect).
+//!
 //! # What peers cannot do to each other
 //!
 //! Anybody who has the memory can write anything into it. Every value is read once, checked, and the copy is used: a bad one
@@ -104,7 +107,9 @@
 //! may still change.
 
 mod doorbell;
+mod echo;
 mod endpoint;
+pub mod inspect;
 mod join;
 mod layout;
 mod member;
@@ -121,6 +126,7 @@ mod watch;
 mod words;
 
 pub use doorbell::{Doorbell, NoDoorbell};
+pub use echo::{Echo, PING_PREFIX};
 pub use endpoint::{
     Batch, Broken, ByteReader, ByteStream, ByteWriter, ConnectError, Endpoint, Frame, Grant, Idle,
     Progress, Receiver, RecvError, SendError, Sender, Spin, StreamError, Wait,

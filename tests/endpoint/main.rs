@@ -3,10 +3,12 @@
 
 mod batches;
 mod doorbells;
+mod echo;
 mod fragments;
 mod hostile;
 mod idle;
 mod in_place;
+mod inspection;
 mod lives;
 mod messages;
 mod streams;

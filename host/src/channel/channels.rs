@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Being a member of a region: [`Channels`].
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use super::keeper::Keeper;
 use super::pulse::Pulse;
 use super::receiver::{Incoming, Receiver};
 use super::roster::Neighbour;
-use super::seat::Seat;
+use super::seat::{Attachment, Seat};
 use super::sender::{Outbound, Sender};
 use super::waiting::Waiter;
 use crate::deadline::Deadline;
+use crate::peer::Doorbells;
 
 /// How often somebody who waits for a member looks for it.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(2);
@@ -58,6 +60,21 @@ impl Channels {
     #[must_use]
     pub fn incarnation(&self) -> u32 {
         self.seat.place().incarnation
+    }
+
+    /// Returns the doorbells of all peers that the server has told of, members or not; of nobody without a server.
+    #[must_use]
+    pub fn doorbells(&self) -> Doorbells {
+        self.seat.bell().doorbells().clone()
+    }
+
+    /// Returns how it stands with the server.
+    ///
+    /// When that is ended or killed, the member goes on and joins the next one at the same socket by itself. Only one that has
+    /// other memory ends it: its connections are evicted, and it may join again.
+    #[must_use]
+    pub fn attachment(&self) -> Attachment {
+        self.seat.attachment()
     }
 
     /// Returns the other members by slot, those that show no signs of life included.
@@ -147,8 +164,10 @@ impl Channels {
 
     /// Returns what a half waits with that is rung by the member in `slot`.
     pub(super) fn waiter(&self, slot: SlotIndex) -> Result<Waiter, ConnectError> {
-        let vector = self.seat.vector_for(slot);
-        Waiter::new(vector, self.manner.spin, &self.manner.pulse).map_err(ConnectError::System)
+        let Manner { spin, pulse, .. } = &self.manner;
+        let rings = self.seat.hearing().listen(slot, [pulse.as_fd()]);
+        let rings = rings.map_err(ConnectError::System)?;
+        Ok(Waiter::new(rings, *spin, pulse))
     }
 
     /// Connects by `connect` to the first member of this name that lives and that was not connected to; `None` if there is

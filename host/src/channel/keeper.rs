@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
 
+use super::answering::Answering;
+use super::options::address;
 use super::pulse::Pulse;
-use super::seat::Seat;
+use super::rejoining::Rejoining;
+use super::seat::{Attachment, Seat};
 use crate::deadline::Deadline;
 use crate::eventfd as vector;
 use crate::peer::Peer;
@@ -55,18 +58,37 @@ impl Drop for Keeper {
     }
 }
 
-/// Keeps the member alive until it is told to end or the member has lost its slot.
+/// Keeps the member alive until it is told to end or the member has lost its slot, and answers those who ping it.
 fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
-    while seat.look().is_ok() {
-        pulse.beat();
-        if peer.relieve() {
-            // There were rings in them, perhaps.
-            pulse.wake();
+    let mut answering = Answering::new();
+    let mut rejoining = Rejoining::new();
+    let mut next_beat = Deadline::after(Duration::ZERO);
+    loop {
+        // However often pings wake it, the heart beats by the clock.
+        if next_beat.remaining().is_zero() {
+            if seat.look().is_err() {
+                return;
+            }
+            pulse.beat();
+            if peer.relieve() {
+                // There were rings in them, perhaps.
+                pulse.wake();
+            }
+            next_beat = Deadline::after(pulse.interval());
         }
+        if rejoining.pursue(&mut peer).is_err() {
+            seat.set_attachment(Attachment::Superseded);
+            seat.leave();
+            return;
+        }
+        follow(seat, &peer);
+        let rest = next_beat.remaining().min(rejoining.rest(&peer));
+        let rest = answering.answer(seat, rest);
         let server = peer.server_fd();
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         fds.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        if Deadline::after(pulse.interval()).poll(&mut fds).is_err() {
+        fds.extend(answering.fds());
+        if Deadline::after(rest).poll(&mut fds).is_err() {
             // Without memory for it, say: the heart has to beat all the same.
             thread::sleep(pulse.interval());
         }
@@ -75,9 +97,21 @@ fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
         }
         for _ in 0..MESSAGES_PER_BEAT {
             // An error ends the connection: from then on there is no descriptor, and memory and vectors go on.
-            if !matches!(peer.next_event(Duration::ZERO), Ok(Some(_))) {
-                break;
+            match peer.next_event(Duration::ZERO) {
+                // Who joins the server joins the region next.
+                Ok(Some(_)) => next_beat = Deadline::after(Duration::ZERO),
+                _ => break,
             }
         }
+    }
+}
+
+/// Takes in how it stands with the server, and where the peer is rung.
+fn follow(seat: &Seat, peer: &Peer) {
+    if peer.is_orphaned() {
+        seat.set_attachment(Attachment::Orphaned);
+    } else if let Some(id) = peer.id() {
+        seat.move_to(address(peer));
+        seat.set_attachment(Attachment::Joined(id));
     }
 }

@@ -46,6 +46,14 @@
 //! is stopped (SIGSTOP, a suspended machine) for longer than the others' limit is, and finds itself
 //! [evicted](ivshmem::channel::Broken::Evicted): it joins again.
 //!
+//! The same thread answers those who ping this member ([`Echo`](ivshmem::channel::Echo)), of whom the program sees nothing;
+//! see [`Options::pings`].
+//!
+//! When the server is ended or killed, channels go on: the memory and the vectors are there without it. That thread joins
+//! the next server at the same socket, whenever it comes, and says in the region where this member is rung from then on.
+//! Guests of before, which cannot join it, go on ringing where they did. Only a server with other memory ends the member; see
+//! [`Channels::attachment`].
+//!
 //! # Waiting
 //!
 //! Everything that waits has a limit, and looks for a short time ([`Options::spin`]) before it sleeps: messages that
@@ -84,14 +92,18 @@
 //! - Whoever fills the counter of a vector and makes it block makes those wait who ring it, until the one who is rung looks at it:
 //!   here at the next heartbeat.
 
+mod answering;
 mod channels;
 mod connection;
 mod error;
 mod ground;
+mod hearing;
 mod keeper;
 mod options;
 mod pulse;
 mod receiver;
+mod rejoining;
+mod rings;
 mod roster;
 mod seat;
 mod sender;
@@ -103,9 +115,10 @@ pub use channels::Channels;
 pub use connection::Connection;
 pub use error::{ConnectError, JoinError, RecvError, SendError};
 pub use ground::Bell;
-pub use options::Options;
+pub use options::{Options, Pings};
 pub use receiver::Receiver;
 pub use roster::Neighbour;
+pub use seat::Attachment;
 pub use sender::Sender;
 #[cfg(feature = "tokio")]
 pub(crate) use waiting::Waiter;

@@ -10,11 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use ivshmem::channel::{Format, Introduction, Member, Name};
-use ivshmem::PeerId;
 
 use super::channels::{Channels, Manner};
 use super::error::JoinError;
 use super::ground::Bell;
+use super::hearing::Address;
 use super::keeper::Keeper;
 use super::pulse::Pulse;
 use super::seat::{Clock, Seat};
@@ -27,6 +27,9 @@ const MOST_VECTORS: usize = 256;
 /// How often a member beats within its limit.
 const BEATS: u32 = 8;
 
+/// The longest time between two beats: with each a member looks who is there, and who pings shall not wait for long.
+const LONGEST_BEAT: Duration = Duration::from_millis(250);
+
 /// How to become a member of a region, and how to wait there.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -35,6 +38,16 @@ pub struct Options {
     limit: Duration,
     spin: Duration,
     longest: usize,
+    pings: Pings,
+}
+
+/// What is done about members that want nothing but their messages back, as `ivshmem ping`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pings {
+    /// They are answered, up to eight at a time, and neither [peers](Channels::peers) nor events tell of them.
+    Answered,
+    /// They are members like any other.
+    Ignored,
 }
 
 impl Options {
@@ -49,6 +62,7 @@ impl Options {
             limit: Duration::from_secs(2),
             spin: Duration::from_micros(if alone { 0 } else { 50 }),
             longest: 64 << 20,
+            pings: Pings::Answered,
         }
     }
 
@@ -60,7 +74,7 @@ impl Options {
     }
 
     /// For how long another's heartbeat may stand still before that one counts as dead; by default 2 s. This member itself
-    /// beats eight times within it, so one whose limit is many times shorter takes it for dead: limits of one region are best
+    /// beats eight times within it, or more often, so one whose limit is many times shorter takes it for dead: limits of one region are best
     /// alike.
     #[must_use]
     pub fn limit(self, limit: Duration) -> Self {
@@ -79,6 +93,13 @@ impl Options {
     #[must_use]
     pub fn longest(self, longest: usize) -> Self {
         Self { longest, ..self }
+    }
+
+    /// Whether those who ping this member are answered, which they are by default. It takes the thread that keeps the member
+    /// alive a microsecond or so for each ping.
+    #[must_use]
+    pub fn pings(self, pings: Pings) -> Self {
+        Self { pings, ..self }
     }
 
     /// Joins the group of the server at the socket `path`, and the region in its memory. Waits for the server for at most
@@ -133,7 +154,7 @@ impl Options {
 
     /// Joins the region in the memory of a peer, which rings and is rung as far as it can.
     ///
-    /// Vectors that a server sends later are not used: wait for them before.
+    /// Vectors that a server sends later are used when they are there.
     ///
     /// # Errors
     ///
@@ -143,8 +164,8 @@ impl Options {
         let clock = Clock::start();
         let address = address(&peer);
         let member = self.member(&bell, address, clock)?;
-        let seat = Arc::new(Seat::new(member, bell, address, clock));
-        let interval = (self.limit / BEATS).max(Duration::from_micros(100));
+        let seat = Arc::new(Seat::new(member, bell, address, clock, self.pings));
+        let interval = (self.limit / BEATS).clamp(Duration::from_micros(100), LONGEST_BEAT);
         let failed = |error: io::Error| {
             seat.leave();
             JoinError::System(error.kind())
@@ -163,7 +184,7 @@ impl Options {
     fn member(
         &self,
         bell: &Bell,
-        (device, vectors): (Option<PeerId>, u16),
+        (device, vectors): Address,
         clock: Clock,
     ) -> Result<Member<'static>, JoinError> {
         let region = bell
@@ -191,6 +212,6 @@ impl Options {
 }
 
 /// Returns where a peer is rung, and how many vectors it has.
-fn address(peer: &Peer) -> (Option<PeerId>, u16) {
+pub(super) fn address(peer: &Peer) -> Address {
     (peer.id(), peer.vectors().min(MOST_VECTORS) as u16)
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ivshmem::channel::{Event, EventKind, Evicted, Name, SlotIndex, SLOTS};
+use ivshmem::PeerId;
 
 /// How many events are kept for a program that does not ask for them.
 const MOST_EVENTS: usize = 1024;
@@ -20,6 +21,8 @@ pub struct Neighbour {
     pub incarnation: u32,
     /// Its name.
     pub name: Name,
+    /// The ID of its device, where it can be rung, as it said when it joined.
+    pub device: Option<PeerId>,
     /// Whether it shows signs of life. One that does not may come back, as long as nobody has taken its slot.
     pub lives: bool,
 }
@@ -73,8 +76,8 @@ impl Roster {
         &self.dead
     }
 
-    /// Takes in an event.
-    pub(super) fn take(&self, event: Event) {
+    /// Takes in an event about a member with this device.
+    pub(super) fn take(&self, event: Event, device: Option<PeerId>) {
         let mut known = self.lock();
         let slot = event.slot;
         match event.kind {
@@ -85,6 +88,7 @@ impl Roster {
                         slot,
                         incarnation: event.incarnation,
                         name: event.name,
+                        device,
                         lives: true,
                     },
                 );

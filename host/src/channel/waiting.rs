@@ -6,28 +6,23 @@
 //!
 //! # One system call for a sleep
 //!
-//! A vector is an eventfd that the whole process has, and several halves may wait for the same one. Each has an `epoll` of its
-//! own with the vector in it, edge-triggered: every ring is an edge for all of them, whatever the counter is, so nobody
-//! has to read it, and nobody takes another's ring away. An edge stays until the half looks for it, so one that comes
-//! between its last look at the memory and its sleep ends the sleep.
+//! A vector is an eventfd that the whole process has, and several halves may wait for the same one: each has [`Rings`] of its own.
 //!
 //! A sleep that ends by itself needs a timer, which costs half as much as all the rest of it. So a long one has none:
-//! the [`Pulse`] of the member ends it with the next heartbeat. That is an eventfd which nobody else has, in the same `epoll`:
+//! the [`Pulse`] of the member ends it with the next heartbeat. That is an eventfd which nobody else has, among the same [`Rings`]:
 //! whatever others do to a vector, its mode or its counter, no sleep outlasts a heartbeat.
 
 use std::hint;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ivshmem::channel::Wait;
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::io::Errno;
 
 use super::pulse::Pulse;
-use crate::deadline::{timespec, Deadline};
+use super::rings::Rings;
+use crate::deadline::Deadline;
 
 /// How many looks are made between two at the clock.
 const LOOKS: u32 = 32;
@@ -35,7 +30,7 @@ const LOOKS: u32 = 32;
 /// peer. Who polls for long is left to the scheduler, which then moves one of the two elsewhere.
 const TURN: Duration = Duration::from_micros(8);
 /// The first nap of one whom nobody can ring, and the last and longest: each is twice the one before.
-const NAPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
+pub(super) const NAPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
 /// The first nap of one who may not be rung this once. The next are longer, up to a heartbeat: a ring is missing only if
 /// the peer was sending at the moment when this one began to sleep, and that is over after the first.
 const DOZE: Duration = Duration::from_millis(1);
@@ -69,34 +64,21 @@ pub(super) trait Awaited {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     /// The rings of the peer, none ever if it cannot ring, and the beats of the pulse.
-    rings: OwnedFd,
+    rings: Rings,
     is_rung: bool,
     spin: Duration,
     pulse: Arc<Pulse>,
 }
 
 impl Waiter {
-    /// Creates one for the vector that the peer rings, if there is one.
-    pub(super) fn new(
-        vector: Option<impl AsFd>,
-        spin: Duration,
-        pulse: &Arc<Pulse>,
-    ) -> Result<Self, Errno> {
-        let rings = epoll::create(CreateFlags::CLOEXEC)?;
-        let add = |eventfd: BorrowedFd<'_>| {
-            let flags = EventFlags::IN | EventFlags::ET;
-            epoll::add(&rings, eventfd, EventData::new_u64(0), flags)
-        };
-        if let Some(vector) = vector {
-            add(vector.as_fd())?;
-        }
-        add(pulse.as_fd())?;
-        Ok(Self {
+    /// Creates one that is woken by `rings`, among which is `pulse`.
+    pub(super) fn new(rings: Rings, spin: Duration, pulse: &Arc<Pulse>) -> Self {
+        Self {
             rings,
             is_rung: false,
             spin,
             pulse: Arc::clone(pulse),
-        })
+        }
     }
 
     /// Takes in whether the peer rings at all.
@@ -181,15 +163,15 @@ impl Waiter {
                 Wait::UntilRung if left >= self.pulse.interval() => {
                     awaited.check()?;
                     let _until_beat = self.pulse.join();
-                    self.sleep_for(None);
+                    self.rings.sleep(None);
                 }
                 Wait::UntilRung => {
                     awaited.check()?;
-                    self.sleep_for(Some(left));
+                    self.rings.sleep(Some(left));
                 }
                 Wait::Briefly => {
                     awaited.check()?;
-                    self.sleep_for(Some(nap.min(left)));
+                    self.rings.sleep(Some(nap.min(left)));
                     nap = (2 * nap).min(longest);
                 }
             }
@@ -217,7 +199,7 @@ impl Waiter {
 
     /// Takes in the rings up to now.
     pub(super) fn drain(&self) {
-        self.sleep_for(Some(Duration::ZERO));
+        self.rings.take();
     }
 
     /// Asks to be woken, for one who polls the descriptor itself.
@@ -229,20 +211,6 @@ impl Waiter {
             awaited.check()?;
         }
         Ok(wait)
-    }
-
-    /// Sleeps until the peer rings, or has rung since the last time, or the pulse beats, but not for longer than `limit`.
-    fn sleep_for(&self, limit: Option<Duration>) {
-        let mut events = [MaybeUninit::<Event>::uninit(); 2];
-        match epoll::wait(
-            &self.rings,
-            &mut events[..],
-            limit.and_then(timespec).as_ref(),
-        ) {
-            Ok(_) | Err(Errno::INTR) => {}
-            // It is a descriptor of our own, so this does not happen; it must not become a loop without a pause if it does.
-            Err(_) => thread::sleep(limit.unwrap_or(NAPS.1).min(NAPS.1)),
-        }
     }
 }
 

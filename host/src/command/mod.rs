@@ -4,9 +4,13 @@
 //! Results go to stdout, everything else to stderr, where every error is one line that says what, where and what to do.
 
 mod completions;
+mod doctor;
 mod man;
 mod output;
+mod place;
 mod server;
+mod status;
+mod table;
 
 use std::process::ExitCode;
 
@@ -24,8 +28,11 @@ struct Cli {
 
 /// A subcommand, in the order of the help.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     Server(server::Arguments),
+    Status(status::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -39,12 +46,15 @@ with what was looked at), 2 if the command could not do its work, for a wrong ar
 enum Exit {
     /// All is well.
     Success,
+    /// What was asked for is not so.
+    No,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Success => Self::SUCCESS,
+            Exit::No => Self::FAILURE,
         }
     }
 }
@@ -67,7 +77,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            output::log(one_line(&error));
+            output::log_failure(one_line(&error));
             return ExitCode::from(FAILURE);
         }
         // Help or version. If it cannot be printed, nobody wants to read it.
@@ -78,13 +88,15 @@ pub(crate) fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };
     match result {
         Ok(exit) => exit.into(),
         Err(Failure(line)) => {
-            output::log(line);
+            output::log_failure(line);
             ExitCode::from(FAILURE)
         }
     }

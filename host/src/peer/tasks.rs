@@ -95,6 +95,12 @@ impl Peer {
         &self.inner
     }
 
+    /// Returns the peer for threads again, for example to [join the next server](super::Peer::reconnect).
+    #[must_use]
+    pub fn into_inner(self) -> super::Peer {
+        self.inner
+    }
+
     /// Waits for the next change that the server reports; see [`Peer::next_event`](super::Peer::next_event).
     ///
     /// # Cancellation

@@ -5,22 +5,23 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::access::Access;
+use super::backing::{is_posix_name, Backing, FileAtEnd};
 use super::limits::MAX_CLIENTS;
+use crate::admin;
 use crate::protocol::MAX_VECTORS;
 use crate::size::{self, SizeError};
 
-/// What holds the shared memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backing {
-    /// An anonymous file, sealed so that no client can change its size. It lives as
-    /// long as the server or any client has it.
-    Memfd,
-    /// The file at this path, such as one in `/dev/shm`, for `memory-backend-file` or for tools.
-    ///
-    /// If absent it is created, as [`Config::memory_access`] says. One that exists keeps
-    /// contents, owner, group and mode, and must have the configured size. The server never
-    /// removes it once running: virtual machines live on after a server and may be using it.
-    File(PathBuf),
+/// Where a server answers requests about itself (see [`crate::admin`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// At the path of the socket with `.admin` appended to the name, where
+    /// [`Admin::of`](crate::admin::Admin::of) looks for it.
+    #[default]
+    Beside,
+    /// At this path.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 /// The configuration of a server.
@@ -42,11 +43,16 @@ pub struct Config {
     pub memory_access: Option<Access>,
     /// What holds the shared memory.
     pub backing: Backing,
+    /// What becomes of the file of the shared memory, if it has a name, when the server ends.
+    pub file_at_end: FileAtEnd,
+    /// Where the server answers requests about itself. That socket has the access of the other:
+    /// whoever may connect there has the memory anyway.
+    pub admin: AdminSocket,
 }
 
 impl Config {
     /// Creates the configuration of a server at `socket` with a sealed memfd of `size_bytes` and
-    /// `vectors` vectors for each client, open to the owner only.
+    /// `vectors` vectors for each client, open to the owner only, with an admin socket beside it.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>, size_bytes: u64, vectors: u16) -> Self {
         Self {
@@ -57,6 +63,18 @@ impl Config {
             access: Access::default(),
             memory_access: None,
             backing: Backing::Memfd,
+            file_at_end: FileAtEnd::Keep,
+            admin: AdminSocket::Beside,
+        }
+    }
+
+    /// Returns the path of the admin socket, if there is to be one.
+    #[must_use]
+    pub fn admin_path(&self) -> Option<PathBuf> {
+        match &self.admin {
+            AdminSocket::Beside => Some(admin::socket_beside(&self.socket)),
+            AdminSocket::At(path) => Some(path.clone()),
+            AdminSocket::Off => None,
         }
     }
 
@@ -73,6 +91,7 @@ impl Config {
     /// - [`ConfigError::Size`]: the size cannot be that of a BAR.
     /// - [`ConfigError::Vectors`]: no vectors, or more than a device can have.
     /// - [`ConfigError::MaxClients`]: no clients, or more than this program serves.
+    /// - [`ConfigError::PosixName`]: a name that `shm_open` does not take.
     /// - [`ConfigError::Mode`]: bits other than permissions.
     pub fn check(&self) -> Result<(), ConfigError> {
         size::check(self.size_bytes).map_err(ConfigError::Size)?;
@@ -83,6 +102,12 @@ impl Config {
         }
         if let Some(clients) = self.max_clients.filter(|n| !(1..=MAX_CLIENTS).contains(n)) {
             return Err(ConfigError::MaxClients { clients });
+        }
+        match &self.backing {
+            Backing::Posix(name) if !is_posix_name(name) => {
+                return Err(ConfigError::PosixName { name: name.clone() });
+            }
+            _ => {}
         }
         match [&self.access, self.memory_access()].map(|access| access.mode) {
             [mode, _] | [_, mode] if mode > 0o777 => Err(ConfigError::Mode { mode }),
@@ -107,6 +132,11 @@ pub enum ConfigError {
         /// The number asked for.
         clients: usize,
     },
+    /// The name of the POSIX shared memory object is not one.
+    PosixName {
+        /// The name asked for.
+        name: String,
+    },
     /// The mode has bits other than permissions.
     Mode {
         /// The mode asked for.
@@ -124,6 +154,10 @@ impl fmt::Display for ConfigError {
             Self::MaxClients { clients } => {
                 write!(f, "{clients} clients are not within 1 to {MAX_CLIENTS}")
             }
+            Self::PosixName { name } => write!(
+                f,
+                "'{name}' cannot name a POSIX shared memory object: write one component of a path, such as ivshmem"
+            ),
             Self::Mode { mode } => write!(f, "the mode {mode:#o} is not within 0 to 0o777"),
         }
     }

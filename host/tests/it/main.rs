@@ -2,14 +2,25 @@
 //! Integration tests of the server, the peer and the command, over real sockets.
 
 mod access;
+mod admin;
+mod admin_command;
+mod admin_hostile;
+mod backing;
 mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod doctor;
 mod documentation;
+mod echo;
 mod handed_down;
 mod hostile;
 mod killed;
 mod peer;
+mod pid_file;
 mod process;
+mod reconnect;
+mod rejoin;
 mod server;
+mod server_log;
+mod service;

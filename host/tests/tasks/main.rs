@@ -16,15 +16,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use ivshmem_host::channel::tasks::{Channels, Connection};
-use ivshmem_host::channel::Options;
 use ivshmem_host::server::RunningServer;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use lab::{member, LIMIT};
-
-/// A limit with which a heartbeat takes longer than any test: nothing that is found within `LIMIT` was found by it.
-const HEARTBEAT_TOO_LATE: Duration = LIMIT.saturating_mul(16);
 
 fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -49,13 +45,8 @@ async fn never<F: Future>(future: F) {
     assert!(waited.is_err(), "there was nothing to wait for");
 }
 
-/// A member that sleeps until it is rung: its heartbeat comes too late.
-fn sleepy(name: &str) -> Options {
-    member(name).limit(HEARTBEAT_TOO_LATE)
-}
-
 async fn join(server: &RunningServer, name: &str) -> Channels {
-    let joined = Channels::join_server(sleepy(name), server.socket());
+    let joined = Channels::join_server(member(name), server.socket());
     soon(joined).await.unwrap()
 }
 

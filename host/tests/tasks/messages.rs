@@ -3,13 +3,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ivshmem::channel::Format;
 use ivshmem_host::channel::tasks::{Channels, Connection};
 use tokio::task::{yield_now, JoinSet};
 
-use super::lab::{lengths, message, server, LIMIT, RING};
-use super::{connect, join, never, one_thread, pair, sleepy, soon, threads};
+use super::lab::{lengths, member, message, server, LIMIT, RING};
+use super::{connect, join, one_thread, pair, soon, threads};
 
 /// Sends messages of all lengths there and back.
 async fn to_and_fro(mut there: Connection, mut back: Connection) {
@@ -42,7 +43,7 @@ fn without_a_server_tasks_look_by_themselves() {
     let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
     file.as_file().set_len(1 << 18).unwrap();
     one_thread().block_on(async {
-        let join = |name| soon(Channels::join_file(sleepy(name), file.path()));
+        let join = |name| soon(Channels::join_file(member(name), file.path()));
         let (alice, bob) = (join("alice").await.unwrap(), join("bob").await.unwrap());
         let to_bob = connect(&alice, "bob").await;
         let to_alice = connect(&bob, "alice").await;
@@ -61,7 +62,7 @@ fn many_tasks_use_one_member_at_once() {
         ring_log2: Some(9),
     };
     let join = |name: String| {
-        let options = sleepy(&name).format(Some(roomy));
+        let options = member(&name).format(Some(roomy));
         let path = server.socket().to_owned();
         async { Arc::new(soon(Channels::join_server(options, path)).await.unwrap()) }
     };
@@ -153,14 +154,22 @@ fn what_select_drops_is_neither_lost_nor_doubled() {
     });
 }
 
-/// Nobody waits when the ring comes, and there is no heartbeat that would find the message instead.
+/// Nobody waits when the ring comes. Each one that is lost would cost the time until the next heartbeat.
 #[test]
 fn a_ring_for_a_future_that_was_dropped_wakes_the_next() {
     let (_directory, server) = server(1);
     one_thread().block_on(async {
         let ((_alice, mut to_bob), (_bob, mut to_alice)) = pair(&server).await;
-        for number in 0..20_u64 {
-            never(to_alice.recv()).await;
+        const ROUNDS: u32 = 100;
+        const BEAT: Duration = Duration::from_millis(250);
+        let start = Instant::now();
+        for number in 0..ROUNDS {
+            // It begins to wait, and is dropped.
+            tokio::select! {
+                biased;
+                received = to_alice.recv() => panic!("{received:?}"),
+                () = yield_now() => {}
+            }
             soon(to_bob.send(&number.to_le_bytes())).await.unwrap();
             // Both that it waits already, and that it comes later.
             let received = soon(to_alice.recv()).await.unwrap();
@@ -174,6 +183,8 @@ fn a_ring_for_a_future_that_was_dropped_wakes_the_next() {
             );
             assert_eq!((sent, received), (Ok(()), Ok(&b"again"[..])));
         }
+        let elapsed = start.elapsed();
+        assert!(elapsed < ROUNDS * BEAT / 4, "{elapsed:?}");
     });
 }
 
@@ -182,7 +193,7 @@ fn a_ring_for_a_future_that_was_dropped_wakes_the_next() {
 fn a_flood_of_messages_leaves_time_for_other_tasks() {
     const NUMBERS: u64 = 20_000;
     let (_directory, server) = server(1);
-    let flooding = sleepy("flooding").join_server(server.socket()).unwrap();
+    let flooding = member("flooding").join_server(server.socket()).unwrap();
     std::thread::scope(|scope| {
         let runtime = one_thread();
         let bob = runtime.block_on(join(&server, "bob"));

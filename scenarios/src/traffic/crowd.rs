@@ -193,11 +193,7 @@ impl<'m, S: Side> Crowd<'m, S> {
         let links = self.links.iter_mut().flatten();
         // One that is broken says so at the next exchange.
         let waits = links.map(|link| link.arm().unwrap_or(Wait::Ready));
-        waits.fold(Wait::UntilRung, |all, wait| match (all, wait) {
-            (Wait::Ready, _) | (_, Wait::Ready) => Wait::Ready,
-            (Wait::Briefly, _) | (_, Wait::Briefly) => Wait::Briefly,
-            (Wait::UntilRung, Wait::UntilRung) => Wait::UntilRung,
-        })
+        waits.fold(Wait::UntilRung, Wait::sooner)
     }
 
     /// Tells of progress, if it is time to.

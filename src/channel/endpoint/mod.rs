@@ -84,6 +84,18 @@ pub enum Wait {
     Briefly,
 }
 
+impl Wait {
+    /// Returns the shorter of two waits, for one who waits for either.
+    #[must_use]
+    pub const fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Ready, _) | (_, Self::Ready) => Self::Ready,
+            (Self::Briefly, _) | (_, Self::Briefly) => Self::Briefly,
+            (Self::UntilRung, Self::UntilRung) => Self::UntilRung,
+        }
+    }
+}
+
 /// A connection to one incarnation of a peer.
 #[derive(Debug)]
 pub struct Endpoint<'m, D> {
@@ -164,6 +176,14 @@ impl<'m> Member<'m> {
     }
 }
 
+impl<D: Doorbell> Endpoint<'_, D> {
+    /// Returns whether the peer can ring this member; see [`Receiver::is_rung`].
+    #[must_use]
+    pub const fn is_rung(&self) -> bool {
+        self.receiver.is_rung()
+    }
+}
+
 impl<'m, D> Endpoint<'m, D> {
     /// Returns the incarnation of the peer, which may be a later one than that of the event that led to connecting.
     #[must_use]
@@ -179,6 +199,11 @@ impl<'m, D> Endpoint<'m, D> {
     /// Returns the half that receives.
     pub fn receiver(&mut self) -> &mut Receiver<'m, D> {
         &mut self.receiver
+    }
+
+    /// Returns both halves, for one who uses them together.
+    pub fn halves(&mut self) -> (&mut Sender<'m, D>, &mut Receiver<'m, D>) {
+        (&mut self.sender, &mut self.receiver)
     }
 
     /// Returns both halves, which may live on two CPUs.
