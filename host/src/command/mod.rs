@@ -4,9 +4,14 @@
 //! Results go to stdout, everything else to stderr, where every error is one line that says what, where and what to do.
 
 mod completions;
+mod interrupt;
 mod man;
+mod membership;
 mod output;
+mod ping;
+mod place;
 mod server;
+mod times;
 
 use std::process::ExitCode;
 
@@ -26,6 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Server(server::Arguments),
+    Ping(ping::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -39,15 +45,21 @@ with what was looked at), 2 if the command could not do its work, for a wrong ar
 enum Exit {
     /// All is well.
     Success,
+    /// What was asked for is not so.
+    No,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Success => Self::SUCCESS,
+            Exit::No => Self::from(NO),
         }
     }
 }
+
+/// Exit code for what is not so.
+const NO: u8 = 1;
 
 /// Exit code for whatever keeps a command from doing its work.
 const FAILURE: u8 = 2;
@@ -78,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
+        Command::Ping(arguments) => ping::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::ops::ControlFlow;
 
 use super::Failure;
 
@@ -13,11 +14,15 @@ pub(super) fn log(line: impl Display) {
 
 /// Writes a result to stdout. If nobody reads it any more, as `head` after its lines, that is no failure.
 pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    tell(bytes).map(drop)
+}
+
+/// Writes one of many results to stdout, and breaks if nobody reads them any more.
+pub(super) fn tell(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::new(format!("cannot write to stdout: {error}"))),
     }
 }

@@ -12,5 +12,7 @@ mod handed_down;
 mod hostile;
 mod killed;
 mod peer;
+mod ping;
+mod places;
 mod process;
 mod server;
