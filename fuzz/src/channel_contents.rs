@@ -6,6 +6,7 @@
 //! that call may write has changed.
 
 use ivshmem::channel::Format;
+use ivshmem::SharedMemory;
 
 use crate::channel::arena::{object, Window};
 use crate::channel::world::World;
@@ -19,6 +20,15 @@ pub use crate::channel::world::Reached;
 ///
 /// If a property does not hold.
 pub fn run(data: &[u8]) -> Reached {
+    watched(data, |_| {})
+}
+
+/// As [`run`], with somebody who looks at the memory after each step.
+///
+/// # Panics
+///
+/// If a property does not hold.
+pub fn watched(data: &[u8], mut look: impl FnMut(SharedMemory<'_>)) -> Reached {
     let mut input = Input::new(data);
     let (size, start): (u8, u8) = (input.take(), input.take());
     let len = match size % 16 {
@@ -46,8 +56,10 @@ pub fn run(data: &[u8]) -> Reached {
             ring_log2: None,
         }),
     }
+    look(memory);
     while !input.is_empty() {
         world.step(&mut input);
+        look(memory);
     }
     world.reached()
 }

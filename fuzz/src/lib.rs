@@ -12,6 +12,7 @@
 //! | [`proxy_remote`] | the same, with real descriptors, and what the device answers |
 //! | [`channel_contents`] | what a region holds and what changes in it, and the calls that are made |
 //! | [`channel_hostile`] | what a hostile member writes, and what two pairs of others do meanwhile |
+//! | [`inspect`] | the same as of `channel_contents`, looked into from outside |
 //!
 //! A property that does not hold is a panic.
 
@@ -22,6 +23,7 @@ pub mod channel_hostile;
 pub mod config_space;
 mod device;
 mod input;
+pub mod inspect;
 pub mod kernel;
 pub mod machine;
 pub mod model;

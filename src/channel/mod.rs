@@ -93,6 +93,8 @@
 //! # let _ = (on_interrupt, echo::<ivshmem::channel::NoDoorbell>);
 //! ```
 //!
+//! Who is no member but wants to see what is in a region looks [from outside](inspect).
+//!
 //! # What peers cannot do to each other
 //!
 //! Anybody who has the memory can write anything into it. Every value is read once, checked, and the copy is used: a bad one
@@ -107,6 +109,7 @@
 mod doorbell;
 mod echo;
 mod endpoint;
+pub mod inspect;
 mod join;
 mod layout;
 mod member;

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::layout::{Found, Geometry, BLANK_LEN, GEOMETRY_AT, MAGIC, MAGIC_AT, MIN_LEN};
 use super::open_error::OpenError;
 use super::slot::{Phase, Slot};
-use super::words::Words;
+use super::words::{Loads, Words};
 use crate::SharedMemory;
 
 /// How a region is to be divided.
@@ -115,7 +115,7 @@ pub(crate) struct Table<W> {
     pub(super) geometry: Geometry,
 }
 
-impl<W: Words> Table<W> {
+impl<W: Loads> Table<W> {
     /// Returns a slot, of those that the geometry has.
     pub(super) fn slot(&self, slot: u16) -> Slot<W> {
         Slot::new(
@@ -195,8 +195,10 @@ fn look<W: Words>(words: &W, len: usize) -> Result<Option<Geometry>, OpenError> 
         // The look at the rest orders nothing, so a load may find what was there before: only an exchange finds the last.
         word = words.compare_exchange(GEOMETRY_AT, 0, 0).err().unwrap_or(0);
     }
+    if word == 0 && blank {
+        return Ok(None);
+    }
     let geometry = match Geometry::from_word(word) {
-        _ if word == 0 && blank => return Ok(None),
         Found::Geometry(geometry) => geometry,
         Found::Version(found) if magic == MAGIC => return Err(OpenError::UnknownVersion { found }),
         Found::Version(_) | Found::Nonsense => return Err(OpenError::Foreign { magic }),
@@ -215,7 +217,7 @@ fn look<W: Words>(words: &W, len: usize) -> Result<Option<Geometry>, OpenError> 
 }
 
 /// Returns whether there is nothing where header and slots would be, but for the first two words.
-fn is_blank<W: Words>(words: &W, len: usize) -> bool {
+pub(super) fn is_blank<W: Loads>(words: &W, len: usize) -> bool {
     (GEOMETRY_AT + 8..len.min(BLANK_LEN))
         .step_by(8)
         .all(|offset| words.load(offset, Ordering::Relaxed) == 0)

@@ -9,7 +9,7 @@
 use core::sync::atomic::Ordering;
 
 use super::name::{Identity, Name, NAME_LEN};
-use super::words::Words;
+use super::words::{Loads, Words};
 
 const STATE: usize = 0x00;
 const HEARTBEAT: usize = 0x08;
@@ -116,16 +116,25 @@ pub(crate) struct Slot<W> {
     epoch: u16,
 }
 
-impl<W: Words> Slot<W> {
+impl<W: Loads> Slot<W> {
     pub(crate) const fn new(words: W, at: usize, epoch: u16) -> Self {
         Self { words, at, epoch }
     }
 
+    /// Returns the word of the state.
+    pub(crate) fn word(&self) -> u64 {
+        self.words.load(self.at + STATE, Ordering::Acquire)
+    }
+
     /// Returns the state, and the heartbeat if it is of the same incarnation.
     pub(crate) fn look(&self) -> (State, Option<u32>) {
-        let word = self.words.load(self.at + STATE, Ordering::Acquire);
-        let state = State::from_word(word, self.epoch);
-        (state, self.get(HEARTBEAT, state))
+        let state = State::from_word(self.word(), self.epoch);
+        (state, self.heartbeat(state))
+    }
+
+    /// Returns the heartbeat if it is of the incarnation of `state`.
+    pub(crate) fn heartbeat(&self, state: State) -> Option<u32> {
+        self.get(HEARTBEAT, state)
     }
 
     /// Returns whether `state` is still what the slot says.
@@ -133,6 +142,34 @@ impl<W: Words> Slot<W> {
         self.words.load(self.at + STATE, Ordering::Relaxed) == state.word()
     }
 
+    /// Returns who the member is whose state was `seen`; nothing if that cannot be read, for now or any more.
+    pub(crate) fn identity(&self, seen: State) -> Option<Identity> {
+        let address = self.get(ADDRESS, seen)?;
+        let mut name = [0; NAME_LEN];
+        for (index, piece) in name.chunks_exact_mut(PIECE).enumerate() {
+            let half = self.get(NAME + 8 * index, seen)?;
+            piece.copy_from_slice(&half.to_le_bytes());
+        }
+        Some(Identity::from_parts(address, Name(name)))
+    }
+
+    /// Returns the first word of the member in `state` that is of another incarnation, with its offset in the slot.
+    pub(crate) fn strange_word(&self, state: State) -> Option<(usize, u64)> {
+        let name = (0..NAME_LEN / PIECE).map(|index| NAME + 8 * index);
+        [HEARTBEAT, ADDRESS]
+            .into_iter()
+            .chain(name)
+            .map(|offset| (offset, self.words.load(self.at + offset, Ordering::Relaxed)))
+            .find(|&(_, word)| (word >> 32) as u32 != state.incarnation)
+    }
+
+    fn get(&self, offset: usize, state: State) -> Option<u32> {
+        let word = self.words.load(self.at + offset, Ordering::Relaxed);
+        ((word >> 32) as u32 == state.incarnation).then_some(word as u32)
+    }
+}
+
+impl<W: Words> Slot<W> {
     /// Finds the word of the state.
     pub(crate) fn state(&self) -> W::Word {
         self.words.word(self.at + STATE)
@@ -183,25 +220,9 @@ impl<W: Words> Slot<W> {
         }
     }
 
-    /// Returns who the member is whose state was `seen`; nothing if that cannot be read, for now or any more.
-    pub(crate) fn identity(&self, seen: State) -> Option<Identity> {
-        let address = self.get(ADDRESS, seen)?;
-        let mut name = [0; NAME_LEN];
-        for (index, piece) in name.chunks_exact_mut(PIECE).enumerate() {
-            let half = self.get(NAME + 8 * index, seen)?;
-            piece.copy_from_slice(&half.to_le_bytes());
-        }
-        Some(Identity::from_parts(address, Name(name)))
-    }
-
     fn put(&self, offset: usize, state: State, half: u32) {
         let word = u64::from(state.incarnation) << 32 | u64::from(half);
         self.words.store(self.at + offset, word, Ordering::Relaxed);
-    }
-
-    fn get(&self, offset: usize, state: State) -> Option<u32> {
-        let word = self.words.load(self.at + offset, Ordering::Relaxed);
-        ((word >> 32) as u32 == state.incarnation).then_some(word as u32)
     }
 }
 

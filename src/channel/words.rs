@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the protocol does to shared memory, operation by operation: [`Words`].
+//! What the protocol does to shared memory, operation by operation: [`Words`], and [`Loads`] for who only looks.
 //!
 //! All of the protocol is written against this trait, so that the very code that runs on shared memory is what the
 //! model checkers step through. Offsets are multiples of 8 and inside the region; whoever makes a value of a type
@@ -11,16 +11,19 @@ use core::sync::atomic::{fence, AtomicU64, Ordering};
 use crate::memory::full_fence;
 use crate::SharedMemory;
 
-/// Words of 64 bits, little-endian, and bytes between them.
-pub(crate) trait Words: Clone {
+/// Words of 64 bits, little-endian, that can be looked at.
+pub(crate) trait Loads: Clone {
+    /// Loads a word.
+    fn load(&self, offset: usize, order: Ordering) -> u64;
+}
+
+/// Words, and bytes between them, that can be written as well.
+pub(crate) trait Words: Loads {
     /// One of the words.
     type Word: Word;
 
     /// Finds a word that is looked at often.
     fn word(&self, offset: usize) -> Self::Word;
-
-    /// Loads a word.
-    fn load(&self, offset: usize, order: Ordering) -> u64;
 
     /// Stores a word.
     fn store(&self, offset: usize, value: u64, order: Ordering);
@@ -72,6 +75,16 @@ impl Word for &AtomicU64 {
     }
 }
 
+impl Loads for SharedMemory<'_> {
+    #[inline]
+    fn load(&self, offset: usize, order: Ordering) -> u64 {
+        let word = self.atomic_u64(offset);
+        debug_assert!(word.is_ok(), "{word:?}");
+        // Where no caller goes: what is not there reads as nothing.
+        word.map_or(0, |word| u64::from_le(word.load(order)))
+    }
+}
+
 impl<'m> Words for SharedMemory<'m> {
     type Word = &'m AtomicU64;
 
@@ -79,14 +92,6 @@ impl<'m> Words for SharedMemory<'m> {
         let word = self.atomic_u64(offset);
         debug_assert!(word.is_ok(), "{word:?}");
         word.unwrap_or(&NOWHERE)
-    }
-
-    #[inline]
-    fn load(&self, offset: usize, order: Ordering) -> u64 {
-        let word = self.atomic_u64(offset);
-        debug_assert!(word.is_ok(), "{word:?}");
-        // Where no caller goes: what is not there reads as nothing.
-        word.map_or(0, |word| u64::from_le(word.load(order)))
     }
 
     #[inline]

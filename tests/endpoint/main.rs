@@ -8,6 +8,7 @@ mod fragments;
 mod hostile;
 mod idle;
 mod in_place;
+mod inspection;
 mod lives;
 mod messages;
 mod streams;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 /// The targets, in the order in which they are run.
-pub const TARGETS: [&str; 9] = [
+pub const TARGETS: [&str; 10] = [
     "config_space",
     "registers",
     "model_config",
@@ -27,6 +27,7 @@ pub const TARGETS: [&str; 9] = [
     "proxy_remote",
     "channel_contents",
     "channel_hostile",
+    "inspect",
 ];
 
 /// Installs cargo-fuzz; `--locked`, so that its dependencies are those it was tried with.

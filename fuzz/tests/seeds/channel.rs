@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The seeds of the targets of channels.
 
-use ivshmem_fuzz::{channel_contents, channel_hostile};
+use ivshmem_fuzz::{channel_contents, channel_hostile, inspect};
 
 use crate::seed;
 
@@ -69,5 +69,32 @@ fn every_attack_gets_as_far_as_its_name_says() {
             undisturbed,
         };
         assert_eq!(reached, expected, "{name}");
+    }
+}
+
+/// Slots, rings, frames and findings of all looks.
+pub const INSPECT: [(&str, [usize; 4]); 10] = [
+    ("blank-formatted-and-joined", [8, 8, 0, 0]),
+    ("raw-foreign", [4, 4, 0, 3]),
+    ("raw-formatted", [10, 10, 0, 0]),
+    ("raw-unknown-version", [4, 4, 0, 3]),
+    ("used-and-formatted-anew", [18, 18, 3, 0]),
+    ("used-and-goes-on", [86, 86, 180, 0]),
+    ("used-header-flipped", [10, 10, 9, 4]),
+    ("used-header-too-long", [10, 10, 11, 4]),
+    ("used-session-gone", [16, 16, 10, 7]),
+    ("used-tail-wrong", [14, 14, 9, 6]),
+];
+
+#[test]
+fn every_look_sees_what_the_name_says() {
+    for (name, [slots, rings, frames, findings]) in INSPECT {
+        let expected = inspect::Reached {
+            slots,
+            rings,
+            frames,
+            findings,
+        };
+        assert_eq!(inspect::run(&seed("inspect", name)), expected, "{name}");
     }
 }

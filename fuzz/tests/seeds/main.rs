@@ -99,6 +99,7 @@ fn no_seed_is_left_out() {
             "channel_hostile",
             channel::CHANNEL_HOSTILE.map(|seed| seed.0).to_vec(),
         ),
+        ("inspect", channel::INSPECT.map(|seed| seed.0).to_vec()),
     ];
     for (target, names) in targets {
         let files = fs::read_dir(folder(target)).unwrap();

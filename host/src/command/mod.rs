@@ -4,6 +4,7 @@
 //! Results go to stdout, everything else to stderr, where every error is one line that says what, where and what to do.
 
 mod completions;
+mod doctor;
 mod interrupt;
 mod man;
 mod membership;
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Ping(ping::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -53,13 +55,10 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Success => Self::SUCCESS,
-            Exit::No => Self::from(NO),
+            Exit::No => Self::FAILURE,
         }
     }
 }
-
-/// Exit code for what is not so.
-const NO: u8 = 1;
 
 /// Exit code for whatever keeps a command from doing its work.
 const FAILURE: u8 = 2;
@@ -91,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };

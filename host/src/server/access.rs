@@ -59,6 +59,11 @@ pub(super) struct Grant {
 }
 
 impl Grant {
+    /// Returns the owner asked for.
+    pub(super) const fn owner(&self) -> Option<Uid> {
+        self.owner
+    }
+
     /// Gives the file at `path`, not what a link there leads to, its owner, group and mode.
     pub(super) fn apply_at(&self, path: &Path) -> Result<(), BindError> {
         self.apply(

@@ -5,23 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::access::Access;
+use super::backing::{is_posix_name, Backing, FileAtEnd};
 use super::limits::MAX_CLIENTS;
 use crate::protocol::MAX_VECTORS;
 use crate::size::{self, SizeError};
-
-/// What holds the shared memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backing {
-    /// An anonymous file, sealed so that no client can change its size. It lives as
-    /// long as the server or any client has it.
-    Memfd,
-    /// The file at this path, such as one in `/dev/shm`, for `memory-backend-file` or for tools.
-    ///
-    /// If absent it is created, as [`Config::memory_access`] says. One that exists keeps
-    /// contents, owner, group and mode, and must have the configured size. The server never
-    /// removes it once running: virtual machines live on after a server and may be using it.
-    File(PathBuf),
-}
 
 /// The configuration of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +29,8 @@ pub struct Config {
     pub memory_access: Option<Access>,
     /// What holds the shared memory.
     pub backing: Backing,
+    /// What becomes of the file of the shared memory, if it has a name, when the server ends.
+    pub file_at_end: FileAtEnd,
 }
 
 impl Config {
@@ -57,6 +46,7 @@ impl Config {
             access: Access::default(),
             memory_access: None,
             backing: Backing::Memfd,
+            file_at_end: FileAtEnd::Keep,
         }
     }
 
@@ -73,6 +63,7 @@ impl Config {
     /// - [`ConfigError::Size`]: the size cannot be that of a BAR.
     /// - [`ConfigError::Vectors`]: no vectors, or more than a device can have.
     /// - [`ConfigError::MaxClients`]: no clients, or more than this program serves.
+    /// - [`ConfigError::PosixName`]: a name that `shm_open` does not take.
     /// - [`ConfigError::Mode`]: bits other than permissions.
     pub fn check(&self) -> Result<(), ConfigError> {
         size::check(self.size_bytes).map_err(ConfigError::Size)?;
@@ -83,6 +74,12 @@ impl Config {
         }
         if let Some(clients) = self.max_clients.filter(|n| !(1..=MAX_CLIENTS).contains(n)) {
             return Err(ConfigError::MaxClients { clients });
+        }
+        match &self.backing {
+            Backing::Posix(name) if !is_posix_name(name) => {
+                return Err(ConfigError::PosixName { name: name.clone() });
+            }
+            _ => {}
         }
         match [&self.access, self.memory_access()].map(|access| access.mode) {
             [mode, _] | [_, mode] if mode > 0o777 => Err(ConfigError::Mode { mode }),
@@ -107,6 +104,11 @@ pub enum ConfigError {
         /// The number asked for.
         clients: usize,
     },
+    /// The name of the POSIX shared memory object is not one.
+    PosixName {
+        /// The name asked for.
+        name: String,
+    },
     /// The mode has bits other than permissions.
     Mode {
         /// The mode asked for.
@@ -124,6 +126,10 @@ impl fmt::Display for ConfigError {
             Self::MaxClients { clients } => {
                 write!(f, "{clients} clients are not within 1 to {MAX_CLIENTS}")
             }
+            Self::PosixName { name } => write!(
+                f,
+                "'{name}' cannot name a POSIX shared memory object: write one component of a path, such as ivshmem"
+            ),
             Self::Mode { mode } => write!(f, "the mode {mode:#o} is not within 0 to 0o777"),
         }
     }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::backing::HugePages;
 use super::config::ConfigError;
+use super::memory::pool;
 
 /// A failed start. Nothing is left behind: no socket, no new file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,50 @@ pub enum BindError {
         /// Why.
         error: Errno,
     },
+    /// A symbolic link is where the file for the shared memory is to be; it is not followed.
+    SymbolicLink {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file for the shared memory exists and belongs to a user that was not named; it is left alone.
+    FileOwner {
+        /// The path.
+        path: PathBuf,
+        /// Number of its owner.
+        owner: u32,
+    },
+    /// The file system has no room for the shared memory.
+    NoRoom {
+        /// The path.
+        path: PathBuf,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The machine has no huge pages of that size.
+    NoHugePages {
+        /// The pages asked for.
+        pages: HugePages,
+    },
+    /// The size is not a whole number of huge pages.
+    HugePageSize {
+        /// Path of the file, if it is one.
+        path: Option<PathBuf>,
+        /// The size asked for, in bytes.
+        size_bytes: u64,
+        /// Size of a huge page in bytes.
+        page_bytes: u64,
+    },
+    /// Too few huge pages are free.
+    TooFewHugePages {
+        /// Pages needed.
+        needed: u64,
+        /// Pages that are free and not promised to others, if the system tells.
+        available: Option<u64>,
+        /// Size of a page in bytes.
+        page_bytes: u64,
+    },
     /// The system refused a step that concerns a file.
     Path {
         /// What was attempted, such as "create the socket".
@@ -137,6 +183,48 @@ impl fmt::Display for BindError {
                 "{} exists with {found} bytes, not {wanted}; remove it or ask for its size",
                 path.display()
             ),
+            Self::SymbolicLink { path } => write!(
+                f,
+                "{} is a symbolic link, which could lead anywhere; name the file itself",
+                path.display()
+            ),
+            Self::FileOwner { path, owner } => write!(
+                f,
+                "{} exists and belongs to user {owner}; remove it, or name that user as its owner",
+                path.display()
+            ),
+            Self::NoRoom { path, needed, free } => write!(
+                f,
+                "no room for {}: {needed} bytes are needed, {free} are free; \
+                 make its file system larger (mount -o remount,size=) or choose another",
+                path.display()
+            ),
+            Self::NoHugePages { pages } => write!(f, "this machine has no {pages}"),
+            Self::HugePageSize {
+                path,
+                size_bytes,
+                page_bytes,
+            } => {
+                write!(
+                    f,
+                    "a size of {size_bytes} bytes is not a multiple of the huge pages of {page_bytes}"
+                )?;
+                match path {
+                    Some(path) => write!(f, " that {} is made of", path.display()),
+                    None => Ok(()),
+                }
+            }
+            Self::TooFewHugePages {
+                needed,
+                available,
+                page_bytes,
+            } => {
+                write!(f, "too few huge pages of {page_bytes} bytes: {needed} are needed")?;
+                if let Some(available) = available {
+                    write!(f, ", {available} are free")?;
+                }
+                write!(f, "; raise {}/nr_hugepages", pool(*page_bytes))
+            }
             Self::Ownership { path, error } => write!(
                 f,
                 "cannot set owner and group of {}: {error}; \

@@ -17,7 +17,7 @@ use rustix::io::{pread, pwrite, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
 use super::ids::COUNT;
-use super::socket::identity;
+use super::named_file::identity;
 
 /// How many IDs are written down at once.
 const STEP: u16 = 64;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::error::BindError;
 use super::ledger::Record;
-use super::socket::identity;
+use super::named_file::identity;
 
 /// The lock of a socket path, held until drop. Then its file is removed; but one with the record of a server that was killed
 /// stays, until the machine is started again or somebody removes it, since the clients of that one may live on.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server: gives its clients IDs, the shared memory and eventfds, and tells them of each other.
 //!
-//! One thread and a `poll` loop; all sockets are non-blocking. What a client may do
-//! to the others decides the design:
+//! One thread and one loop; all sockets are non-blocking. Newcomers come first: whoever connects is sent
+//! its ID and the memory at once, for which QEMU waits, and the news for everybody else
+//! goes out in turns, a few messages to each client, with a look for newcomers in between (`turns`).
+//! What a client may do to the others decides the rest of the design:
 //!
 //! | a client that | costs the others |
 //! | --- | --- |
@@ -16,6 +18,7 @@
 //! keep the memory and each other's eventfds, and go on.
 
 mod access;
+mod backing;
 mod client;
 mod config;
 mod error;
@@ -25,12 +28,14 @@ mod ledger;
 mod limits;
 mod lock;
 mod memory;
+mod named_file;
 mod predecessor;
 mod queue;
 mod registry;
 mod running;
 mod socket;
 mod stop;
+mod turns;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -41,7 +46,8 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 
 pub use access::{Access, DEFAULT_MODE};
-pub use config::{Backing, Config, ConfigError};
+pub use backing::{Backing, FileAtEnd, HugePages};
+pub use config::{Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
 pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
@@ -53,11 +59,17 @@ use crate::deadline::{timespec, Deadline};
 use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
 use lock::Lock;
-use registry::{refuse, Registry, RETRY_INTERVAL};
-use socket::{identity, Listener};
+use named_file::{identity, NamedFile};
+use registry::{refuse, Registry};
+use socket::Listener;
+use turns::{Turns, RETRY_INTERVAL};
 
-/// How long clients that do not read can delay the end of the server.
+/// How long clients that do not read can delay the end of the server, and how much longer for each client.
 const DISMISSAL_LIMIT: Duration = Duration::from_millis(200);
+const DISMISSAL_LIMIT_EACH: Duration = Duration::from_millis(2);
+
+/// The most connections accepted between two turns of the others.
+const ACCEPTS: usize = 16;
 
 /// A server that listens. Dropping it removes the socket.
 #[derive(Debug)]
@@ -65,6 +77,8 @@ pub struct Server {
     listener: Listener,
     registry: Registry,
     memory: Arc<OwnedFd>,
+    /// The file of the memory, if it is to go with the server.
+    _memory_file: Option<NamedFile>,
     stop: Stop,
     client_limit: ClientLimit,
     alive: Option<Alive>,
@@ -113,6 +127,10 @@ impl Server {
             step: "create an eventfd",
             error,
         })?;
+        let turns = Turns::new().map_err(|error| BindError::System {
+            step: "create an epoll instance",
+            error,
+        })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
         let memory = memory::NewMemory::create(&config, &grant)?;
         let listener = listen(&mut config)?;
@@ -131,16 +149,19 @@ impl Server {
         }
         let ledger = Ledger::new(listener.lock().map(Lock::file), &stat, first_id);
         let ids = Ids::new(Given::none(first_id), ledger);
-        let memory = Arc::new(memory.keep());
+        let (memory, memory_file) = memory.keep()?;
+        let memory = Arc::new(memory);
         Ok(Self {
             listener,
             registry: Registry::new(
+                turns,
                 Arc::clone(&memory),
                 config.vectors,
                 client_limit.clients,
                 ids,
             ),
             memory,
+            _memory_file: memory_file,
             stop,
             client_limit,
             alive: None,
@@ -205,19 +226,20 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The error of `poll`, which only fails for want of memory.
+    /// The error of `poll` or `epoll_wait`, which only fail for want of memory.
     pub fn run(mut self, mut observer: impl FnMut(&Event)) -> std::io::Result<()> {
         let result = self.serve(&mut observer);
-        observer(&Event::Stopping {
-            connected: self.registry.peers().count(),
-        });
+        let connected = self.registry.peers().count();
+        observer(&Event::Stopping { connected });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
         // A socket handed down lives on, and they wait for the next server.
         while let Some(socket) = self.listener.accept_last() {
             refuse(&socket);
         }
         drop(self.listener);
-        self.registry.dismiss(DISMISSAL_LIMIT);
+        let each = u32::try_from(connected).unwrap_or(u32::MAX);
+        let limit = DISMISSAL_LIMIT + DISMISSAL_LIMIT_EACH.saturating_mul(each);
+        self.registry.dismiss(limit);
         Ok(result?)
     }
 
@@ -231,9 +253,9 @@ impl Server {
             if self.alive.as_mut().is_some_and(Alive::is_due) {
                 observer(&Event::Alive);
             }
-            self.registry.retry();
-            for (peer, events) in ready.clients {
-                self.registry.notice(peer, events, observer);
+            // Before newcomers: one that leaves makes room.
+            if ready.clients {
+                self.registry.notice(observer)?;
             }
             if ready.listener || !accepting {
                 match self.accept(observer) {
@@ -258,13 +280,14 @@ impl Server {
         } else {
             PollFlags::empty()
         };
-        let mut fds = vec![
+        let mut fds = [
             PollFd::new(&self.stop, PollFlags::IN),
             PollFd::new(&self.listener, listener_events),
+            PollFd::new(&self.registry, PollFlags::IN),
         ];
-        fds.extend(self.registry.interests());
         let again = !accepting || self.registry.wants_retry();
         let limits = [
+            self.registry.is_due().then_some(Duration::ZERO),
             again.then_some(RETRY_INTERVAL),
             self.alive.map(|alive| alive.due.remaining()),
         ];
@@ -273,25 +296,27 @@ impl Server {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
-        let mut events = fds.iter().map(PollFd::revents);
-        let mut next = || events.next().unwrap_or(PollFlags::empty());
+        let [stop, listener, clients] = fds.map(|fd| !fd.revents().is_empty());
         Ok(Ready {
-            stop: !next().is_empty(),
-            listener: !next().is_empty(),
-            clients: self.registry.peers().zip(events).collect(),
+            stop,
+            listener,
+            clients,
         })
     }
 
-    /// Accepts one connection, if one still waits.
+    /// Accepts connections that wait, but not so many that the others would have to wait for long.
     fn accept(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
-        match self.listener.accept() {
-            Ok(socket) => {
-                observer(&self.registry.admit(socket));
-                Ok(())
+        for accepted in 0..ACCEPTS {
+            match self.listener.accept() {
+                Ok(socket) => observer(&self.registry.admit(socket)),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => break,
+                // Without a descriptor left the kernel says so even if nobody waits.
+                Err(_) if accepted > 0 => break,
+                Err(error) => return Err(error),
             }
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(()),
-            Err(error) => Err(error),
         }
+        Ok(())
     }
 }
 
@@ -317,7 +342,7 @@ impl Alive {
 struct Ready {
     stop: bool,
     listener: bool,
-    clients: Vec<(ivshmem::PeerId, PollFlags)>,
+    clients: bool,
 }
 
 /// Returns what the record of a server before says to one whose memory is `memory`.

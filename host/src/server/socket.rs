@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{lstat, unlink, FileType, Stat};
+use rustix::fs::{lstat, unlink, FileType};
 use rustix::io::{fcntl_setfd, ioctl_fionbio, Errno, FdFlags};
 use rustix::net::{
     accept_with, bind, connect, getsockname, listen, socket_with, sockopt, AddressFamily,
@@ -20,6 +20,7 @@ use rustix::net::{
 use super::access::Grant;
 use super::error::BindError;
 use super::lock::Lock;
+use super::named_file::NamedFile;
 
 /// Connections that may wait to be accepted; the kernel lowers it to `somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -30,7 +31,7 @@ pub(super) struct Listener {
     socket: OwnedFd,
     // Dropped in this order: the socket's file goes while the lock is held.
     /// `None` for a socket that another made and will remove.
-    file: Option<SocketFile>,
+    file: Option<NamedFile>,
     /// `None` if there is no file to lock.
     lock: Option<Lock>,
 }
@@ -57,7 +58,7 @@ impl Listener {
             },
             error => failed("create the socket")(error),
         })?;
-        let file = SocketFile::at(path).map_err(failed("find the new socket"))?;
+        let file = NamedFile::at(path).map_err(failed("find the new socket"))?;
         // Connecting to a socket that does not listen yet fails, so nobody slips in here.
         grant.apply_at(path)?;
         listen(&socket, BACKLOG).map_err(failed("listen at"))?;
@@ -164,36 +165,4 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), BindError> 
         }),
         Err(error) => Err(failed("probe the socket")(error)),
     }
-}
-
-/// The file of a bound socket, removed on drop unless another has taken its place.
-#[derive(Debug)]
-struct SocketFile {
-    /// `None` once it is another process's.
-    path: Option<PathBuf>,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn at(path: &Path) -> rustix::io::Result<Self> {
-        Ok(Self {
-            path: Some(path.to_owned()),
-            identity: identity(&lstat(path)?),
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let Some(path) = &self.path else { return };
-        if lstat(path).is_ok_and(|stat| identity(&stat) == self.identity) {
-            // Nothing can be done about a failure; the next server finds the socket stale.
-            let _ = unlink(path);
-        }
-    }
-}
-
-/// Returns what tells two files apart: device and inode.
-pub(super) fn identity(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
 }

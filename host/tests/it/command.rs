@@ -16,7 +16,7 @@ fn sigterm_and_sigint_end_it_cleanly() {
         let mut command = Running::start(":", 2, &[]);
         let line = command.line();
         let start = format!(
-            "ivshmem: listening at {}: 65536 bytes of shared memory, 2 vectors per client, at most ",
+            "ivshmem: listening at {}: 65536 bytes of shared memory in a sealed memfd, 2 vectors per client, at most ",
             command.socket.display()
         );
         assert!(line.starts_with(&start), "{line}");
@@ -117,6 +117,10 @@ fn each_wrong_input_is_one_line_and_exit_code_2_and_leaves_nothing() {
         ("max-peers", "1025", "invalid value '1025' for '--max-peers <N>': 1025 is not in 1..=1024 (try --help)".to_owned()),
         ("owner", "no-such-user", "there is no user 'no-such-user'".to_owned()),
         ("group", "4294967295", "there is no group '4294967295'".to_owned()),
+        ("shm-name", "a/b", "'a/b' cannot name a POSIX shared memory object: write one component of a path, such as ivshmem".to_owned()),
+        ("huge-pages", "3M", "invalid value '3M' for '--huge-pages[=<2M|1G>]' [possible values: default, 2M, 1G] (try --help)".to_owned()),
+        ("huge-pages", "2M", "a size of 65536 bytes is not a multiple of the huge pages of 2097152".to_owned()),
+        ("shm-mode", "0660", "the following required arguments were not provided: <--shm-file <PATH>|--shm-name <NAME>> (try --help)".to_owned()),
         ("group", "no-such-group", "there is no group 'no-such-group'".to_owned()),
         ("socket", &at("file"), format!("{} exists and is not a socket; remove it or choose another path", at("file"))),
         ("socket", &at("live"), format!("another server is using {}", at("live"))),
@@ -179,6 +183,11 @@ fn help_shows_every_option_and_how_to_start_qemu() {
         "[default: 0600]",
         "--group",
         "--shm-file",
+        "--shm-name",
+        "--shm-unlink",
+        "--huge-pages",
+        "--max-peers",
+        "--owner",
         "-device ivshmem-doorbell,chardev=ivshmem,vectors=2",
     ] {
         assert!(help.contains(part), "{part} in {help}");

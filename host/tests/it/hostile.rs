@@ -163,7 +163,7 @@ fn a_server_that_stops_half_way_is_left_in_time() {
         server.join().unwrap();
         assert_eq!(peer.unwrap_err(), ConnectError::Closed(step));
 
-        let (peer, server) = connect(Duration::from_millis(50), move |stream| {
+        let (peer, server) = connect(Duration::from_secs(1), move |stream| {
             start(&stream);
             stream
         });

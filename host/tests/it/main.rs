@@ -2,10 +2,12 @@
 //! Integration tests of the server, the peer and the command, over real sockets.
 
 mod access;
+mod backing;
 mod bind;
 mod command;
 mod common;
 mod descriptors;
+mod doctor;
 mod documentation;
 mod echo;
 mod handed_down;

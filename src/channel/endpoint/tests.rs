@@ -13,7 +13,7 @@ use super::{Broken, Wait};
 use crate::channel::notify::{Places, Publisher, Waiter};
 use crate::channel::signal::Signal;
 use crate::channel::words::doubles::{Model, Orders};
-use crate::channel::words::Words;
+use crate::channel::words::{Loads, Words};
 
 const PLACES: Places = Places {
     wish: 0,

@@ -133,11 +133,9 @@ impl<W: Words> Consumer<W> {
     /// Returns where a message at the position is, unless it would reach beyond the end of the ring.
     #[inline(always)]
     const fn locate(&self, message: Message) -> Option<Peeked> {
-        let end = message.start.end(self.position, message.len);
-        let to_end = self.place.to_end(self.position) as u64;
-        if message.len > self.longest || end - self.position > to_end {
+        let Some(end) = message.end(self.position, self.place, self.longest) else {
             return None;
-        }
+        };
         let payload = message.start.payload(self.position);
         Some(Peeked {
             payload: CONTROL_LEN + self.place.offset(payload),

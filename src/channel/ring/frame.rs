@@ -77,6 +77,11 @@ impl Header {
         })
     }
 
+    /// Returns the mark that it carries.
+    pub(crate) const fn mark(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     /// Returns whether it is a skip with this mark.
     pub(crate) fn is_skip(self, mark: Mark) -> bool {
         self == Self::skip(mark)
@@ -89,6 +94,19 @@ pub(crate) struct Message {
     pub(crate) len: usize,
     pub(crate) start: Start,
     pub(crate) more: bool,
+}
+
+impl Message {
+    /// Returns the position behind such a frame at `position`, unless its payload is longer than `longest` or would reach
+    /// beyond the end of the ring.
+    #[inline(always)]
+    pub(crate) const fn end(self, position: u64, place: Place, longest: usize) -> Option<u64> {
+        let end = self.start.end(position, self.len);
+        if self.len > longest || end - position > place.to_end(position) as u64 {
+            return None;
+        }
+        Some(end)
+    }
 }
 
 /// Where a payload begins.
@@ -130,11 +148,11 @@ impl Start {
 
 /// A position of one session in 32 bits, by which a writer that lost its place, and one that lost its slot, is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(u32);
+pub(crate) struct Mark(pub(crate) u32);
 
 /// What makes the marks, head and tail of one session differ from those of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key(u32);
+pub(crate) struct Key(pub(crate) u32);
 
 impl Key {
     /// Returns the key of a session between two incarnations. By the factor, which is 2^32 over the golden ratio, two

@@ -43,8 +43,7 @@ mod frame;
 mod producer;
 
 pub(crate) use consumer::{Consumer, Peeked};
-use frame::Key;
-pub(crate) use frame::Place;
+pub(crate) use frame::{Header, Key, Place, WORD};
 pub(crate) use producer::{Granted, Producer};
 
 use core::fmt;
@@ -59,19 +58,19 @@ use super::words::{Word, Words};
 /// Offset of the producer's session.
 pub(crate) const PRODUCER_SESSION: usize = 0x00;
 /// Offset of the producer's promise to look at the wish for data.
-const PRODUCER_PROMISE: usize = 0x08;
+pub(crate) const PRODUCER_PROMISE: usize = 0x08;
 /// Offset of the producer's wish for room.
-const SPACE_WISH: usize = 0x10;
+pub(crate) const SPACE_WISH: usize = 0x10;
 /// Offset of the consumer's session.
 pub(crate) const CONSUMER_SESSION: usize = 0x40;
 /// Offset of the consumer's promise to look at the wish for room.
-const CONSUMER_PROMISE: usize = 0x48;
+pub(crate) const CONSUMER_PROMISE: usize = 0x48;
 /// Offset of the consumer's wish for data.
-const DATA_WISH: usize = 0x50;
+pub(crate) const DATA_WISH: usize = 0x50;
 /// Offset of the producer's position.
-const HEAD: usize = 0x80;
+pub(crate) const HEAD: usize = 0x80;
 /// Offset of the consumer's position.
-const TAIL: usize = 0x100;
+pub(crate) const TAIL: usize = 0x100;
 /// Size of the control block; the data follow it.
 pub(crate) const CONTROL_LEN: usize = 0x180;
 
@@ -101,7 +100,13 @@ impl Session {
         Self(self.0 ^ (epoch as u64) << 48)
     }
 
-    const fn key(self) -> Key {
+    /// Returns the word.
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Returns what tells its positions from those of others.
+    pub(crate) const fn key(self) -> Key {
         Key::new((self.0 >> 32) as u32, self.0 as u32)
     }
 

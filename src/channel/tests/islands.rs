@@ -12,7 +12,7 @@ use loom::sync::atomic::AtomicU64;
 use crate::channel::layout::{Geometry, GEOMETRY_AT, MAGIC, MAGIC_AT, SLOTS_AT, SLOT_LEN};
 use crate::channel::region::Table;
 use crate::channel::words::doubles::{At, Model, Orders};
-use crate::channel::words::Words;
+use crate::channel::words::{Loads, Words};
 
 /// Bytes of the region: the least for three slots.
 pub(super) const LEN: usize = 0x2000;
@@ -94,13 +94,7 @@ impl Islands {
     }
 }
 
-impl Words for Islands {
-    type Word = At<Self>;
-
-    fn word(&self, offset: usize) -> At<Self> {
-        At::new(self, offset)
-    }
-
+impl Loads for Islands {
     fn load(&self, offset: usize, order: Ordering) -> u64 {
         let is_state = offset >= SLOTS_AT && (offset - SLOTS_AT) % SLOT_LEN == 0;
         match self.at(offset) {
@@ -108,6 +102,14 @@ impl Words for Islands {
             None if is_state => self.others,
             None => 0,
         }
+    }
+}
+
+impl Words for Islands {
+    type Word = At<Self>;
+
+    fn word(&self, offset: usize) -> At<Self> {
+        At::new(self, offset)
     }
 
     fn store(&self, offset: usize, value: u64, order: Ordering) {

@@ -12,7 +12,7 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::channel::words::doubles::{read_by_words, write_by_words, At};
-use crate::channel::words::Words;
+use crate::channel::words::{Loads, Words};
 
 /// Bytes of the region of these tests.
 pub(in crate::channel) const LEN: usize = 0x4000;
@@ -97,16 +97,18 @@ impl Stepped {
     }
 }
 
+impl Loads for Stepped {
+    fn load(&self, offset: usize, _: Ordering) -> u64 {
+        self.step();
+        self.memory.borrow()[offset / 8]
+    }
+}
+
 impl Words for Stepped {
     type Word = At<Self>;
 
     fn word(&self, offset: usize) -> At<Self> {
         At::new(self, offset)
-    }
-
-    fn load(&self, offset: usize, _: Ordering) -> u64 {
-        self.step();
-        self.memory.borrow()[offset / 8]
     }
 
     fn store(&self, offset: usize, value: u64, _: Ordering) {

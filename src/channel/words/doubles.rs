@@ -8,7 +8,7 @@ extern crate std;
 use core::sync::atomic::{self, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use super::{Word, Words};
+use super::{Loads, Word, Words};
 
 /// Words that any number of threads of a test share.
 pub(crate) type Heap = Double<AtomicU64>;
@@ -147,19 +147,21 @@ impl<W: Words> Word for At<W> {
     }
 }
 
-impl<A: Atomic> Words for Double<A> {
-    type Word = At<Self>;
-
-    fn word(&self, offset: usize) -> At<Self> {
-        At::new(self, offset)
-    }
-
+impl<A: Atomic> Loads for Double<A> {
     fn load(&self, offset: usize, order: Ordering) -> u64 {
         let order = match self.orders {
             Orders::RelaxedLoads | Orders::AllRelaxed => Ordering::Relaxed,
             _ => order,
         };
         self.at(offset).load(order)
+    }
+}
+
+impl<A: Atomic> Words for Double<A> {
+    type Word = At<Self>;
+
+    fn word(&self, offset: usize) -> At<Self> {
+        At::new(self, offset)
     }
 
     fn store(&self, offset: usize, value: u64, order: Ordering) {

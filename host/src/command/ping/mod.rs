@@ -113,9 +113,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     let interrupt = Interrupt::catch()?;
     let now = Instant::now();
-    let deadline = arguments
-        .deadline
-        .and_then(|limit| now.checked_add(limit));
+    let deadline = arguments.deadline.and_then(|limit| now.checked_add(limit));
     let channels = match join(&arguments) {
         Ok(channels) => channels,
         Err(JoinError::Region(error)) => return explain_no_region(&arguments, error),

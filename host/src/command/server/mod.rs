@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `ivshmem server`.
 
+mod memory;
+mod mode;
+
 use std::path::PathBuf;
 use std::thread;
 
 use clap::Args;
 use ivshmem_host::protocol::MAX_VECTORS;
 use ivshmem_host::server::{
-    raise_descriptor_limit, Access, Backing, Config, Server, DEFAULT_MODE, MAX_CLIENTS,
+    raise_descriptor_limit, Access, Config, Server, DEFAULT_MODE, MAX_CLIENTS,
 };
 use ivshmem_host::size;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -15,6 +18,8 @@ use signal_hook::iterator::Signals;
 
 use super::output::log;
 use super::{Exit, Failure};
+use memory::MemoryArguments;
+use mode::{parse_mode, Mode};
 
 const EXAMPLE: &str = "\
 Example, with as many virtual machines as you like:
@@ -67,22 +72,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
 
-    /// Keep the memory in this file instead of an anonymous one. It is created if absent, must
-    /// have the right size if not, and stays when the server ends.
-    #[arg(long, value_name = "PATH")]
-    shm_file: Option<PathBuf>,
-
-    /// Permission bits of a new shared memory file, in octal [default: those of the socket].
-    #[arg(long, value_name = "MODE", value_parser = parse_mode, requires = "shm_file")]
-    shm_mode: Option<Mode>,
-
-    /// Owner of a new shared memory file [default: that of the socket].
-    #[arg(long, value_name = "USER", requires = "shm_file")]
-    shm_owner: Option<String>,
-
-    /// Group of a new shared memory file [default: that of the socket].
-    #[arg(long, value_name = "GROUP", requires = "shm_file")]
-    shm_group: Option<String>,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -108,9 +99,10 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
     let config = server.config();
     log(format_args!(
-        "listening at {}: {} bytes of shared memory, {} per client, {}",
+        "listening at {}: {} bytes of shared memory in {}, {} per client, {}",
         config.socket.display(),
         config.size_bytes,
+        config.backing,
         match config.vectors {
             1 => "1 vector".to_owned(),
             vectors => format!("{vectors} vectors"),
@@ -133,51 +125,13 @@ impl From<Arguments> for Config {
             owner: arguments.owner,
             group: arguments.group,
         };
-        let memory_access = Access {
-            mode: arguments.shm_mode.unwrap_or(arguments.mode).0,
-            owner: arguments.shm_owner.or_else(|| access.owner.clone()),
-            group: arguments.shm_group.or_else(|| access.group.clone()),
-        };
         Self {
             max_clients: arguments.max_peers.map(usize::from),
+            memory_access: Some(arguments.memory.access(&access)),
             access,
-            memory_access: Some(memory_access),
-            backing: arguments.shm_file.map_or(Backing::Memfd, Backing::File),
+            file_at_end: arguments.memory.file_at_end(),
+            backing: arguments.memory.backing(),
             ..Self::new(arguments.socket, arguments.size, arguments.vectors)
-        }
-    }
-}
-
-/// Permission bits, written in octal.
-#[derive(Clone, Copy, Debug)]
-struct Mode(u32);
-
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:04o}", self.0)
-    }
-}
-
-fn parse_mode(text: &str) -> Result<Mode, String> {
-    // `from_str_radix` would take a sign.
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|&mode| digits && mode <= 0o777)
-        .map(Mode)
-        .ok_or_else(|| "not an octal number from 0 to 0777".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modes_are_octal() {
-        assert_eq!(parse_mode("0660").unwrap().0, 0o660);
-        assert_eq!(parse_mode("777").unwrap().0, 0o777);
-        for text in ["", "8", "1000", "-1", "+7", "rw", "0o660"] {
-            assert!(parse_mode(text).is_err(), "{text}");
         }
     }
 }

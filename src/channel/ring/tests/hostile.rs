@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::*;
 use crate::channel::notify::POLLING;
 use crate::channel::words::doubles::{At, Heap};
+use crate::channel::words::Loads;
 
 const PLACE: Place = Place::new(8);
 /// Calls of each end, at least.
@@ -81,15 +82,17 @@ impl Watched {
     }
 }
 
+impl Loads for Watched {
+    fn load(&self, offset: usize, order: Ordering) -> u64 {
+        self.access().load(offset, order)
+    }
+}
+
 impl Words for Watched {
     type Word = At<Self>;
 
     fn word(&self, offset: usize) -> At<Self> {
         At::new(self, offset)
-    }
-
-    fn load(&self, offset: usize, order: Ordering) -> u64 {
-        self.access().load(offset, order)
     }
 
     fn store(&self, offset: usize, value: u64, order: Ordering) {

@@ -8,6 +8,7 @@ use std::thread;
 use super::*;
 use crate::channel::notify::{Publisher, Sleep, Waiter};
 use crate::channel::words::doubles::{Heap, Model, Orders};
+use crate::channel::words::Loads;
 
 const PLACES: Places = Places {
     wish: 0,

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files that go with the server that made them.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{lstat, unlink, Stat};
+
+/// A file, removed on drop unless another has taken its place.
+#[derive(Debug)]
+pub(super) struct NamedFile {
+    /// `None` if it stays.
+    path: Option<PathBuf>,
+    identity: (u64, u64),
+}
+
+impl NamedFile {
+    /// Takes charge of the file at `path`.
+    pub(super) fn at(path: &Path) -> rustix::io::Result<Self> {
+        Ok(Self::new(path, &lstat(path)?))
+    }
+
+    /// Takes charge of the file at `path`, which `stat` is about.
+    pub(super) fn new(path: &Path, stat: &Stat) -> Self {
+        Self {
+            path: Some(path.to_owned()),
+            identity: identity(stat),
+        }
+    }
+
+    /// Leaves the file alone.
+    pub(super) fn leave(mut self) {
+        self.path = None;
+    }
+}
+
+impl Drop for NamedFile {
+    fn drop(&mut self) {
+        let Some(path) = &self.path else { return };
+        if lstat(path).is_ok_and(|stat| identity(&stat) == self.identity) {
+            // Nothing can be done about a failure; the next server finds a stale socket, or uses the file.
+            let _ = unlink(path);
+        }
+    }
+}
+
+/// Returns what tells two files apart: device and inode.
+pub(super) fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
