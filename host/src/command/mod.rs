@@ -30,6 +30,7 @@ struct Cli {
 
 /// A subcommand, in the order of the help.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     Server(server::Arguments),
     Ping(ping::Arguments),
@@ -78,7 +79,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            output::log(one_line(&error));
+            output::log_failure(one_line(&error));
             return ExitCode::from(FAILURE);
         }
         // Help or version. If it cannot be printed, nobody wants to read it.
@@ -97,7 +98,7 @@ pub(crate) fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Failure(line)) => {
-            output::log(line);
+            output::log_failure(line);
             ExitCode::from(FAILURE)
         }
     }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `ivshmem server`.
 
+mod log;
 mod memory;
 mod mode;
+mod service;
 
 use std::path::PathBuf;
 use std::thread;
@@ -10,16 +12,18 @@ use std::thread;
 use clap::Args;
 use ivshmem_host::protocol::MAX_VECTORS;
 use ivshmem_host::server::{
-    raise_descriptor_limit, Access, Config, Server, DEFAULT_MODE, MAX_CLIENTS,
+    raise_descriptor_limit, Access, Config, PidFile, Server, DEFAULT_MODE, MAX_CLIENTS,
 };
 use ivshmem_host::size;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::output::log;
+use super::output::{log, set_log_format, LogFormat};
 use super::{Exit, Failure};
+use log::Log;
 use memory::MemoryArguments;
 use mode::{parse_mode, Mode};
+use service::Manager;
 
 const EXAMPLE: &str = "\
 Example, with as many virtual machines as you like:
@@ -36,6 +40,9 @@ only memory can be shared, through a file (here that of --shm-file /dev/shm/ivsh
 The server runs in the foreground and writes a line to stderr for each client
 that joins or leaves. SIGTERM or SIGINT (Ctrl-C) ends it: the clients are told,
 the socket is removed. QEMU cannot connect to a server that is started again.
+
+Started by systemd, it serves the socket of its socket unit (LISTEN_FDS), and tells
+when it is ready, how many clients there are, and that it lives (NOTIFY_SOCKET).
 
 Exit status: 0 after a signal, 2 if the server could not start or failed.";
 
@@ -72,12 +79,31 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
 
+    /// Write the process's number into this file once the server listens; it is removed at the end.
+    #[arg(long, value_name = "PATH")]
+    pid_file: Option<PathBuf>,
+
+    /// Write to stderr only what is wrong: clients cut off or refused, and errors.
+    #[arg(long)]
+    quiet: bool,
+
+    /// How lines are written to stderr: json is one object a line, with time (seconds since 1970), event and message.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
     #[command(flatten)]
     memory: MemoryArguments,
 }
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    set_log_format(arguments.log_format);
+    let journal = if arguments.quiet {
+        Log::Quiet
+    } else {
+        Log::Full
+    };
+    let pid_path = arguments.pid_file.clone();
     let config = Config::from(arguments);
     if let Err(error) = raise_descriptor_limit() {
         log(format_args!(
@@ -87,7 +113,15 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // Caught before there is anything to clean up.
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
-    let server = Server::bind(config).map_err(Failure::new)?;
+    let mut server = match service::listener()? {
+        Some(listener) => Server::bind_at(listener, config),
+        None => Server::bind(config),
+    }
+    .map_err(Failure::new)?;
+    let _pid_file = pid_path
+        .map(PidFile::create)
+        .transpose()
+        .map_err(Failure::new)?;
     let stop = server.stop_handle();
     thread::Builder::new()
         .name("signals".to_owned())
@@ -97,23 +131,16 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
         })
         .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
-    let config = server.config();
-    log(format_args!(
-        "listening at {}: {} bytes of shared memory in {}, {} per client, {}",
-        config.socket.display(),
-        config.size_bytes,
-        config.backing,
-        match config.vectors {
-            1 => "1 vector".to_owned(),
-            vectors => format!("{vectors} vectors"),
-        },
-        server.client_limit(),
-    ));
+    journal.started(&server);
     if let Some(predecessor) = server.predecessor() {
         log(predecessor);
     }
+    let manager = Manager::ready(&mut server)?;
     server
-        .run(|event| log(event))
+        .run(|event| {
+            journal.event(event);
+            manager.note(event);
+        })
         .map_err(|error| Failure::new(format!("the server failed: {error}")))?;
     Ok(Exit::Success)
 }
