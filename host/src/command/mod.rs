@@ -12,6 +12,8 @@ mod output;
 mod ping;
 mod place;
 mod server;
+mod status;
+mod table;
 mod times;
 
 use std::process::ExitCode;
@@ -33,6 +35,7 @@ struct Cli {
 #[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     Server(server::Arguments),
+    Status(status::Arguments),
     Ping(ping::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
@@ -90,6 +93,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

@@ -2,7 +2,6 @@
 //! The pings themselves: sent at their times, and told of as they come back.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use super::message::{Answer, Messages};
 use super::report::Report;
 use super::target::{Member, Target};
 use crate::command::interrupt::Interrupt;
+use crate::command::output::Reader;
 use crate::command::Failure;
 
 /// How often Ctrl-C is looked for, and a member that is not there.
@@ -77,7 +77,7 @@ impl Course<'_> {
             }
             let until = self.deadline.map_or(next, |deadline| next.min(deadline));
             let rest = until.saturating_duration_since(Instant::now());
-            if self.receive(rest.min(GLANCE))?.is_break() {
+            if self.receive(rest.min(GLANCE))? == Reader::Gone {
                 return Ok(());
             }
         }
@@ -161,16 +161,16 @@ impl Course<'_> {
     }
 
     /// Waits for an answer for at most `limit`, and tells of it.
-    fn receive(&mut self, limit: Duration) -> Result<ControlFlow<()>, Failure> {
+    fn receive(&mut self, limit: Duration) -> Result<Reader, Failure> {
         let number = match self.next_answer(limit)? {
             Some(Answer::To(number)) => number,
             Some(Answer::Wrong) => {
                 self.report.wrong += 1;
                 self.report
                     .note("an answer has other content than any message");
-                return Ok(ControlFlow::Continue(()));
+                return Ok(Reader::Reads);
             }
-            None => return Ok(ControlFlow::Continue(())),
+            None => return Ok(Reader::Reads),
         };
         let now = Instant::now();
         let place = self.outstanding.binary_search_by_key(&number, |&(n, _)| n);
@@ -183,7 +183,7 @@ impl Course<'_> {
             None => {
                 // The greeting may be late.
                 self.report.duplicates += u64::from(number > 0);
-                Ok(ControlFlow::Continue(()))
+                Ok(Reader::Reads)
             }
         }
     }

@@ -19,7 +19,7 @@ use ivshmem_host::peer::{Peer, RingError};
 
 use super::interrupt::Interrupt;
 use super::membership::{seconds, Membership};
-use super::output::{log, print};
+use super::output::{log, print, Reader};
 use super::{Exit, Failure};
 use course::{Course, Pace};
 use message::{Messages, SHORTEST};
@@ -140,7 +140,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         (false, Some(_)) if arguments.membership.shm_file.is_none() => "by doorbell",
         (false, _) => "without doorbells",
     };
-    if report.begin(&peer, arguments.size, manner)?.is_break() {
+    if report.begin(&peer, arguments.size, manner)? == Reader::Gone {
         return Ok(Exit::Success);
     }
     let mut course = Course {

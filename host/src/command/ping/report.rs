@@ -2,14 +2,13 @@
 //! What is told of pings, for people and for programs: [`Report`].
 
 use std::fmt::Display;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use ivshmem_host::channel::Neighbour;
 use serde_json::json;
 
 use super::target::Member;
-use crate::command::output::{log, print, tell};
+use crate::command::output::{log, print, Reader};
 use crate::command::times::Times;
 use crate::command::Failure;
 
@@ -59,13 +58,13 @@ impl Report {
         peer: &Neighbour,
         bytes: usize,
         manner: &str,
-    ) -> Result<ControlFlow<()>, Failure> {
+    ) -> Result<Reader, Failure> {
         match self.form {
             Form::Text => self.line(format_args!(
                 "PING {}: {bytes} bytes, {manner}",
                 Member(peer)
             )),
-            Form::Json => Ok(ControlFlow::Continue(())),
+            Form::Json => Ok(Reader::Reads),
         }
     }
 
@@ -76,12 +75,12 @@ impl Report {
         bytes: usize,
         number: u64,
         time: Duration,
-    ) -> Result<ControlFlow<()>, Failure> {
+    ) -> Result<Reader, Failure> {
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.times.add(ns);
         let us = ns as f64 / 1000.0;
         match (self.detail, self.form) {
-            (Detail::Summary, _) => Ok(ControlFlow::Continue(())),
+            (Detail::Summary, _) => Ok(Reader::Reads),
             (Detail::Answers, Form::Text) => self.line(format_args!(
                 "{bytes} bytes from {}: seq={number} time={us:.1} us",
                 Member(peer)
@@ -143,10 +142,10 @@ impl Report {
                 f.min_us, f.avg_us, f.max_us, f.p50_us, f.p90_us, f.p99_us
             ));
         }
-        print(text.as_bytes())
+        print(text.as_bytes()).map(drop)
     }
 
-    fn line(&self, line: impl Display) -> Result<ControlFlow<()>, Failure> {
-        tell(format!("{line}\n").as_bytes())
+    fn line(&self, line: impl Display) -> Result<Reader, Failure> {
+        print(format!("{line}\n").as_bytes())
     }
 }
