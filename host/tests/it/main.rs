@@ -21,6 +21,8 @@ mod pid_file;
 mod ping;
 mod places;
 mod process;
+mod reconnect;
+mod rejoin;
 mod server;
 mod server_log;
 mod service;
