@@ -85,7 +85,6 @@ fn table(status: &Status, now: u64) -> String {
     }
     let mut table = Table::new([
         ("ID", Align::Right),
-        ("VECTORS", Align::Right),
         ("CONNECTED", Align::Right),
         ("PID", Align::Right),
         ("USER", Align::Left),
@@ -96,7 +95,6 @@ fn table(status: &Status, now: u64) -> String {
     for peer in &status.peers {
         table.add([
             peer.id.to_string(),
-            peer.vectors.to_string(),
             seconds(now.saturating_sub(peer.connected_unix_seconds)),
             peer.pid.map_or_else(unknown, |pid| pid.to_string()),
             peer.uid.map_or_else(unknown, user),
@@ -336,7 +334,6 @@ mod tests {
             words,
             [
                 "32767",
-                "2048",
                 "0",
                 "s",
                 "?",
