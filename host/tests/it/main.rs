@@ -9,6 +9,7 @@ mod common;
 mod descriptors;
 mod doctor;
 mod documentation;
+mod drop_in;
 mod echo;
 mod handed_down;
 mod hostile;
