@@ -8,7 +8,10 @@ mod doctor;
 mod man;
 mod one_line;
 mod output;
+mod place;
 mod server;
+mod status;
+mod table;
 
 use std::process::ExitCode;
 
@@ -31,6 +34,7 @@ struct Cli {
 #[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     Server(server::Arguments),
+    Status(status::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -87,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),

@@ -106,13 +106,20 @@ fn unix_seconds() -> f64 {
     now.map_or(0.0, |now| now.as_millis() as f64 / 1000.0)
 }
 
-/// Writes a result to stdout. If nobody reads it any more, as `head` after its lines, that is no failure.
-pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
+/// Whether anybody reads a command's results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    Reads,
+    /// It has closed its end, as `head` does: there is no more to do, and nothing is wrong.
+    Gone,
+}
+
+/// Writes a result to stdout.
+pub(super) fn print(bytes: &[u8]) -> Result<Reader, Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(Reader::Reads),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::new(format!("cannot write to stdout: {error}"))),
     }
 }

@@ -2,18 +2,18 @@
 //! One client's connection.
 
 use std::fmt;
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    recv, sendmsg, sockopt, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-};
+use rustix::net::{recv, sockopt, RecvFlags};
 
+use super::pending::Reading;
+use super::process::Process;
 use super::queue::{Queue, Vectors};
+use super::sending::send;
 use crate::protocol::MESSAGE_LEN;
 
 /// What a client waits for before it can be sent more.
@@ -35,6 +35,10 @@ pub(super) struct Client {
     wait: Wait,
     /// Kept by `Turns`: whether it stands in the line.
     pub(super) in_line: bool,
+    pub(super) process: Process,
+    pub(super) connected_at: SystemTime,
+    /// What its doorbells were when last looked at.
+    pub(super) reading: Option<Reading>,
 }
 
 /// Why a connection ends.
@@ -69,6 +73,7 @@ impl Client {
     /// Makes `socket` the connection of a client that holds `send_buffer` bytes, see `limits`.
     pub(super) fn new(
         socket: OwnedFd,
+        process: Process,
         send_buffer: usize,
         vectors: Arc<Vectors>,
         queue: Queue,
@@ -81,6 +86,9 @@ impl Client {
             queue,
             wait: Wait::Nothing,
             in_line: false,
+            process,
+            connected_at: SystemTime::now(),
+            reading: None,
         }
     }
 
@@ -128,7 +136,7 @@ impl Client {
             let Some((number, descriptor)) = self.queue.front() else {
                 break;
             };
-            match send(self.socket.as_fd(), number, descriptor) {
+            match send(self.socket.as_fd(), &number.to_le_bytes(), descriptor) {
                 Ok(MESSAGE_LEN) => {
                     self.queue.advance();
                     sent += 1;
@@ -146,24 +154,6 @@ impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Sends one message of exactly 8 bytes without waiting, and returns how many bytes went.
-pub(super) fn send(
-    socket: BorrowedFd<'_>,
-    number: i64,
-    descriptor: Option<BorrowedFd<'_>>,
-) -> rustix::io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = descriptor.as_slice();
-    if !descriptors.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(descriptors));
-    }
-    let bytes = number.to_le_bytes();
-    // NOSIGNAL: a client that is gone is an error, not a SIGPIPE.
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, flags)
 }
 
 /// Decides what an error of sending means.
@@ -214,7 +204,8 @@ mod tests {
         });
         let mut queue = Queue::greeting(PeerId(0), Arc::new(event()));
         queue.announce(&vectors);
-        let mut client = Client::new(ours, send_buffer(in_flight), vectors, queue);
+        let process = Process::default();
+        let mut client = Client::new(ours, process, send_buffer(in_flight), vectors, queue);
         assert!(client.flush(usize::MAX).unwrap() > 3, "the greeting fits");
         assert_eq!(client.wait(), Wait::Room);
         assert!(client.notice(EventFlags::empty()).is_ok());
@@ -263,7 +254,13 @@ mod tests {
             eventfds: Vec::new(),
         });
         let queue = Queue::greeting(PeerId(0), memory);
-        let mut client = Client::new(ours, send_buffer(MIN_IN_FLIGHT), vectors, queue);
+        let mut client = Client::new(
+            ours,
+            Process::default(),
+            send_buffer(MIN_IN_FLIGHT),
+            vectors,
+            queue,
+        );
         assert_eq!(client.flush(2), Ok(2));
         assert_eq!(client.flush(2), Ok(1));
         assert_eq!(client.flush(2), Ok(0));

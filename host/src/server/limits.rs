@@ -77,14 +77,18 @@ pub enum LimitSource {
 
 impl ClientLimit {
     /// Returns the limit for clients with `vectors` vectors in this process, where at most
-    /// `wanted` are asked for.
+    /// `wanted` are asked for, and the server may need `others` descriptors for something else.
     ///
     /// # Errors
     ///
     /// - [`BindError::TooFewDescriptors`]: the descriptors do not suffice for `wanted`, or if that is
     ///   `None`, not even for two, and one alone has nobody to talk to.
-    pub(super) fn of_process(vectors: u16, wanted: Option<usize>) -> Result<Self, BindError> {
-        Self::within(getrlimit(Resource::Nofile).current, vectors, wanted)
+    pub(super) fn of_process(
+        vectors: u16,
+        wanted: Option<usize>,
+        others: u64,
+    ) -> Result<Self, BindError> {
+        Self::within(getrlimit(Resource::Nofile).current, vectors, wanted, others)
     }
 
     /// The same for a limit of `descriptors`, where `None` is no limit.
@@ -92,18 +96,20 @@ impl ClientLimit {
         descriptors: Option<u64>,
         vectors: u16,
         wanted: Option<usize>,
+        others: u64,
     ) -> Result<Self, BindError> {
+        let reserved = RESERVED + others;
         // A client takes its connection and one eventfd for each vector, and of the other
         // allowance, which is of the same size, what is under way to it.
         let each = (u64::from(vectors) + 1).max(MIN_IN_FLIGHT);
         let limit = descriptors.unwrap_or(u64::MAX);
-        let allowed = usize::try_from(limit.saturating_sub(RESERVED) / each).unwrap_or(usize::MAX);
+        let allowed = usize::try_from(limit.saturating_sub(reserved) / each).unwrap_or(usize::MAX);
         let clients = wanted.unwrap_or(2);
         if allowed < clients {
             return Err(BindError::TooFewDescriptors {
                 clients,
                 vectors,
-                needed: RESERVED + each * clients as u64,
+                needed: reserved + each * clients as u64,
                 limit,
             });
         }
@@ -163,7 +169,7 @@ mod tests {
 
     /// Returns the number of clients and what decides it, where it is not asked for.
     fn within(descriptors: Option<u64>, vectors: u16) -> (usize, LimitSource) {
-        let limit = ClientLimit::within(descriptors, vectors, None).unwrap();
+        let limit = ClientLimit::within(descriptors, vectors, None, 0).unwrap();
         (limit.clients, limit.source)
     }
 
@@ -190,7 +196,7 @@ mod tests {
         assert_eq!(in_flight_within(None, MAX_CLIENTS), MAX_IN_FLIGHT);
         for limit in (32..5000).step_by(7) {
             for vectors in [1, 2, 8, 100] {
-                let Ok(most) = ClientLimit::within(Some(limit), vectors, None) else {
+                let Ok(most) = ClientLimit::within(Some(limit), vectors, None, 0) else {
                     continue;
                 };
                 let each = in_flight_within(Some(limit), most.clients);
@@ -202,16 +208,16 @@ mod tests {
     #[test]
     fn fewer_than_two_clients_are_refused() {
         assert_eq!(
-            ClientLimit::within(Some(1024), 2048, None),
+            ClientLimit::within(Some(1024), 2048, None, 10),
             Err(BindError::TooFewDescriptors {
                 clients: 2,
                 vectors: 2048,
-                needed: 4114,
+                needed: 4124,
                 limit: 1024
             })
         );
-        assert!(ClientLimit::within(Some(0), 1, None).is_err());
-        assert!(ClientLimit::within(Some(31), 1, None).is_err());
+        assert!(ClientLimit::within(Some(0), 1, None, 0).is_err());
+        assert!(ClientLimit::within(Some(31), 1, None, 0).is_err());
         assert_eq!(within(Some(32), 1).0, 2);
     }
 
@@ -219,7 +225,7 @@ mod tests {
     fn a_number_asked_for_is_given_or_refused_with_the_numbers() {
         for wanted in [1, 126] {
             assert_eq!(
-                ClientLimit::within(Some(1024), 1, Some(wanted)),
+                ClientLimit::within(Some(1024), 1, Some(wanted), 0),
                 Ok(ClientLimit {
                     clients: wanted,
                     source: LimitSource::Config
@@ -227,7 +233,7 @@ mod tests {
             );
         }
         assert_eq!(
-            ClientLimit::within(Some(1024), 1, Some(127)),
+            ClientLimit::within(Some(1024), 1, Some(127), 0),
             Err(BindError::TooFewDescriptors {
                 clients: 127,
                 vectors: 1,

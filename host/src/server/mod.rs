@@ -21,6 +21,8 @@ mod access;
 mod backing;
 mod client;
 mod config;
+mod counters;
+mod desk;
 mod error;
 mod event;
 mod ids;
@@ -29,13 +31,17 @@ mod limits;
 mod lock;
 mod memory;
 mod named_file;
+mod pending;
 mod pid_file;
 mod predecessor;
+mod process;
 mod queue;
 mod registry;
 mod running;
+mod sending;
 mod socket;
 mod stop;
+mod survey;
 mod turns;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -48,7 +54,7 @@ use rustix::io::Errno;
 
 pub use access::{Access, DEFAULT_MODE};
 pub use backing::{Backing, FileAtEnd, HugePages};
-pub use config::{Config, ConfigError};
+pub use config::{AdminSocket, Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
 pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
@@ -58,6 +64,7 @@ pub use running::RunningServer;
 pub use stop::Stop;
 
 use crate::deadline::{timespec, Deadline};
+use desk::{Birth, Desk, Subject, ADMIN_DESCRIPTORS};
 use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
 use lock::Lock;
@@ -77,6 +84,8 @@ const ACCEPTS: usize = 16;
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
+    desk: Desk,
+    birth: Birth,
     registry: Registry,
     memory: Arc<OwnedFd>,
     /// The file of the memory, if it is to go with the server.
@@ -123,7 +132,11 @@ impl Server {
         listen: impl FnOnce(&mut Config) -> Result<Listener, BindError>,
     ) -> Result<Self, BindError> {
         config.check()?;
-        let client_limit = ClientLimit::of_process(config.vectors, config.max_clients)?;
+        let others = match config.admin {
+            AdminSocket::Off => 0,
+            AdminSocket::Beside | AdminSocket::At(_) => ADMIN_DESCRIPTORS,
+        };
+        let client_limit = ClientLimit::of_process(config.vectors, config.max_clients, others)?;
         let grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
@@ -136,6 +149,10 @@ impl Server {
         // Whoever connects is to find the memory ready, so the socket comes last.
         let memory = memory::NewMemory::create(&config, &grant)?;
         let listener = listen(&mut config)?;
+        let admin = match config.admin_path() {
+            Some(path) => Some(Listener::bind(&path, &config.access.resolve()?)?),
+            None => None,
+        };
         let failed = |error| BindError::System {
             step: "look at the shared memory",
             error,
@@ -155,6 +172,8 @@ impl Server {
         let memory = Arc::new(memory);
         Ok(Self {
             listener,
+            desk: Desk::new(admin),
+            birth: Birth::now(),
             registry: Registry::new(
                 turns,
                 Arc::clone(&memory),
@@ -222,7 +241,7 @@ impl Server {
 
     /// Serves until it is stopped, and reports what happens to `observer`, which must not block.
     ///
-    /// At the end the socket is gone, every client has been told that all others have left,
+    /// At the end the sockets are gone, every client has been told that all others have left,
     /// and those that were about to connect have been refused; for a socket handed down see
     /// [`Server::bind_at`].
     ///
@@ -239,6 +258,7 @@ impl Server {
             refuse(&socket);
         }
         drop(self.listener);
+        drop(self.desk);
         let each = u32::try_from(connected).unwrap_or(u32::MAX);
         let limit = DISMISSAL_LIMIT + DISMISSAL_LIMIT_EACH.saturating_mul(each);
         self.registry.dismiss(limit);
@@ -248,7 +268,7 @@ impl Server {
     fn serve(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
         let mut accepting = true;
         loop {
-            let ready = self.wait(accepting)?;
+            let mut ready = self.wait(accepting)?;
             if ready.stop {
                 return Ok(());
             }
@@ -264,6 +284,7 @@ impl Server {
                     Ok(()) => accepting = true,
                     // Most likely out of descriptors, with the client still waiting: polling would spin.
                     Err(error) => {
+                        self.registry.note_accept_failure();
                         if accepting {
                             observer(&Event::AcceptFailed(error));
                         }
@@ -272,6 +293,16 @@ impl Server {
                 }
             }
             self.registry.flush(observer);
+            self.desk.serve(
+                &mut ready.desk.drain(..),
+                &mut Subject {
+                    config: &self.config,
+                    birth: self.birth,
+                    client_limit: self.client_limit,
+                    memory: &self.memory,
+                    registry: &mut self.registry,
+                },
+            );
         }
     }
 
@@ -282,27 +313,31 @@ impl Server {
         } else {
             PollFlags::empty()
         };
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(&self.stop, PollFlags::IN),
             PollFd::new(&self.listener, listener_events),
             PollFd::new(&self.registry, PollFlags::IN),
         ];
+        fds.extend(self.desk.interests());
         let again = !accepting || self.registry.wants_retry();
         let limits = [
             self.registry.is_due().then_some(Duration::ZERO),
             again.then_some(RETRY_INTERVAL),
             self.alive.map(|alive| alive.due.remaining()),
+            self.desk.patience(),
         ];
         let limit = limits.into_iter().flatten().min().and_then(timespec);
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
-        let [stop, listener, clients] = fds.map(|fd| !fd.revents().is_empty());
+        let mut events = fds.iter().map(PollFd::revents);
+        let mut next = || events.next().unwrap_or(PollFlags::empty());
         Ok(Ready {
-            stop,
-            listener,
-            clients,
+            stop: !next().is_empty(),
+            listener: !next().is_empty(),
+            clients: !next().is_empty(),
+            desk: events.collect(),
         })
     }
 
@@ -345,6 +380,7 @@ struct Ready {
     stop: bool,
     listener: bool,
     clients: bool,
+    desk: Vec<PollFlags>,
 }
 
 /// Returns what the record of a server before says to one whose memory is `memory`.

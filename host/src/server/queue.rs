@@ -58,6 +58,8 @@ pub(super) const GREETING: usize = 3;
 #[derive(Debug)]
 pub(super) struct Queue {
     entries: VecDeque<Entry>,
+    /// Messages sent so far.
+    sent: u64,
 }
 
 impl Queue {
@@ -69,11 +71,26 @@ impl Queue {
                 Entry::Number(i64::from(id.0)),
                 Entry::Memory(memory),
             ]),
+            sent: 0,
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Returns how many messages wait.
+    pub(super) fn waiting(&self) -> usize {
+        let messages = self.entries.iter().map(|entry| match entry {
+            Entry::Number(_) | Entry::Memory(_) => 1,
+            Entry::Peer { of, next, .. } => of.eventfds.len() - usize::from(*next),
+        });
+        messages.sum()
+    }
+
+    /// Returns how many messages have been sent.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Adds the vectors of a peer, or of the client itself.
@@ -129,6 +146,7 @@ impl Queue {
 
     /// Notes that the message at the front has been sent.
     pub(super) fn advance(&mut self) {
+        self.sent += 1;
         if let Some(Entry::Peer { next, of, .. }) = self.entries.front_mut() {
             *next += 1;
             if usize::from(*next) < of.eventfds.len() {
@@ -193,8 +211,11 @@ mod tests {
         let mut queue = greeted();
         queue.announce(&vectors(8, 3));
         assert_eq!(send(&mut queue, 1), [(8, true)]);
+        assert_eq!(queue.waiting(), 2);
         queue.withdraw(PeerId(8));
+        assert_eq!(queue.waiting(), 1);
         assert_eq!(send(&mut queue, 9), [(8, false)]);
+        assert_eq!((queue.waiting(), queue.sent()), (0, 5));
     }
 
     #[test]

@@ -10,17 +10,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use ivshmem::PeerId;
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::event::epoll::EventFlags;
 use rustix::event::{eventfd, EventfdFlags};
 
-use super::client::{send, Client, Departure};
+use super::client::{Client, Departure};
 use super::event::{Event, Refusal};
 use super::ids::Ids;
 use super::limits;
+use super::process::Process;
 use super::queue::{Queue, Vectors, GREETING};
+use super::sending::send;
+use super::survey::{Progress, Survey};
 use super::turns::Turns;
+use crate::admin::Counters;
 use crate::protocol::REFUSAL;
 
 /// Messages that a client is sent in one turn.
@@ -44,6 +46,8 @@ pub(super) struct Registry {
     vectors: u16,
     limit: usize,
     send_buffer: usize,
+    /// Without the messages to those who are connected.
+    counters: Counters,
 }
 
 impl Registry {
@@ -64,12 +68,45 @@ impl Registry {
             vectors,
             limit,
             send_buffer: limits::send_buffer(limits::in_flight(limit)),
+            counters: Counters::default(),
         }
     }
 
     /// Returns the IDs of the clients, ascending.
     pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.clients.keys().copied()
+    }
+
+    /// Returns the clients, by ascending ID.
+    pub(super) fn clients(&self) -> impl Iterator<Item = (PeerId, &Client)> {
+        self.clients.iter().map(|(&id, client)| (id, client))
+    }
+
+    pub(super) const fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Returns what has happened so far.
+    pub(super) fn counters(&self) -> Counters {
+        let sent = self.clients.values().map(|client| client.queue.sent());
+        let mut counters = self.counters;
+        counters.messages_sent += sent.sum::<u64>();
+        counters
+    }
+
+    /// Counts a connection that could not be accepted.
+    pub(super) fn note_accept_failure(&mut self) {
+        self.counters.accept_failures += 1;
+    }
+
+    /// Begins a look at everybody's doorbells.
+    pub(super) fn begin_survey(&self) -> Survey {
+        Survey::of(&self.clients)
+    }
+
+    /// Goes on with `survey`.
+    pub(super) fn survey(&mut self, survey: &mut Survey) -> Progress {
+        survey.step(&mut self.clients)
     }
 
     /// Returns whether [`Registry::flush`] has something to do now.
@@ -87,11 +124,14 @@ impl Registry {
     /// QEMU waits for these two in its start-up, and for nothing else; so they go before the news for
     /// others, which [`Registry::flush`] sends.
     pub(super) fn admit(&mut self, socket: OwnedFd) -> Event {
-        // 0 stands for a process that this one cannot see, in another PID namespace.
-        let pid = getsockopt(&socket, PeerCredentials)
-            .ok()
-            .map(|credentials| credentials.pid())
-            .filter(|&pid| pid != 0);
+        let event = self.take_in(socket);
+        self.counters.note(&event);
+        event
+    }
+
+    fn take_in(&mut self, socket: OwnedFd) -> Event {
+        let process = Process::behind(&socket);
+        let pid = process.pid;
         let vectors = match self.prepare(&socket) {
             Ok(vectors) => Arc::new(vectors),
             Err(reason) => {
@@ -101,7 +141,8 @@ impl Registry {
         };
         let peer = vectors.id;
         let queue = Queue::greeting(peer, Arc::clone(&self.memory));
-        let mut client = Client::new(socket, self.send_buffer, Arc::clone(&vectors), queue);
+        let own = Arc::clone(&vectors);
+        let mut client = Client::new(socket, process, self.send_buffer, own, queue);
         // One that is gone already will be found so at its turn.
         let _ = client.flush(GREETING);
         self.clients.insert(peer, client);
@@ -230,6 +271,7 @@ impl Registry {
             return;
         };
         self.turns.leave(&client);
+        self.counters.messages_sent += client.queue.sent();
         for (&other, client) in &mut self.clients {
             client.queue.withdraw(peer);
             self.turns.line_up(other, client);
@@ -250,6 +292,7 @@ impl Registry {
             self.ids.note_empty();
             self.turns.clear();
         }
+        self.counters.note(&event);
         observer(&event);
     }
 }
@@ -265,5 +308,5 @@ impl AsFd for Registry {
 ///
 /// The buffer of a fresh connection has room for a message; one that is gone needs none.
 pub(super) fn refuse(socket: &OwnedFd) {
-    let _ = send(socket.as_fd(), REFUSAL, None);
+    let _ = send(socket.as_fd(), &REFUSAL.to_le_bytes(), None);
 }

@@ -2,6 +2,9 @@
 //! Integration tests of the server, the peer and the command, over real sockets.
 
 mod access;
+mod admin;
+mod admin_command;
+mod admin_hostile;
 mod backing;
 mod bind;
 mod command;

@@ -47,7 +47,10 @@ impl Running {
         chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         // The folder of the tests need not be open to others.
         let program = directory.path().join("ivshmem");
-        fs::copy(COMMAND, &program).unwrap();
+        // By another process: a child that this one starts at that moment would inherit the descriptor that is
+        // written to, and a file that somebody may write to cannot be run ("text file busy").
+        let copied = Command::new("cp").arg(COMMAND).arg(&program).status();
+        assert!(copied.unwrap().success());
         let limits = format!(
             "{limits}; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {} \"$@\"",
             program.display()

@@ -12,13 +12,14 @@ use std::thread;
 use clap::Args;
 use ivshmem_host::protocol::MAX_VECTORS;
 use ivshmem_host::server::{
-    raise_descriptor_limit, Access, Config, PidFile, Server, DEFAULT_MODE, MAX_CLIENTS,
+    raise_descriptor_limit, Access, AdminSocket, Config, PidFile, Server, DEFAULT_MODE, MAX_CLIENTS,
 };
 use ivshmem_host::size;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::output::{log, set_log_format, LogFormat};
+use super::place::SocketArgument;
 use super::{Exit, Failure};
 use log::Log;
 use memory::MemoryArguments;
@@ -38,8 +39,10 @@ only memory can be shared, through a file (here that of --shm-file /dev/shm/ivsh
     -device ivshmem-plain,memdev=mem
 
 The server runs in the foreground and writes a line to stderr for each client
-that joins or leaves. SIGTERM or SIGINT (Ctrl-C) ends it: the clients are told,
-the socket is removed. QEMU cannot connect to a server that is started again.
+that joins or leaves; `ivshmem status` shows them all. PATH.lock next to the socket
+keeps a second server away; a socket that nobody listens at any more is replaced.
+SIGTERM or SIGINT (Ctrl-C) ends the server: the clients are told, the sockets are
+removed. QEMU cannot connect to a server that is started again.
 
 Started by systemd, it serves the socket of its socket unit (LISTEN_FDS), and tells
 when it is ready, how many clients there are, and that it lives (NOTIFY_SOCKET).
@@ -50,10 +53,9 @@ Exit status: 0 after a signal, 2 if the server could not start or failed.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Arguments {
-    /// Where clients connect. A socket that nobody listens at any more is replaced;
-    /// PATH.lock next to it keeps a second server away.
-    #[arg(long, value_name = "PATH")]
-    socket: PathBuf,
+    // A socket that nobody listens at any more is replaced.
+    #[command(flatten)]
+    socket: SocketArgument,
 
     /// Size of the shared memory: bytes, or a number with K, M, G or T. A power of two, at least 4K.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
@@ -93,6 +95,15 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     memory: MemoryArguments,
+
+    /// Where the server answers `ivshmem status` and other requests about itself [default: the socket's path with
+    /// .admin appended]. Owner, group and mode are those of the socket.
+    #[arg(long, value_name = "PATH", conflicts_with = "no_admin")]
+    admin: Option<PathBuf>,
+
+    /// Answer no requests.
+    #[arg(long)]
+    no_admin: bool,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -158,7 +169,12 @@ impl From<Arguments> for Config {
             access,
             file_at_end: arguments.memory.file_at_end(),
             backing: arguments.memory.backing(),
-            ..Self::new(arguments.socket, arguments.size, arguments.vectors)
+            admin: match arguments.admin {
+                Some(path) => AdminSocket::At(path),
+                None if arguments.no_admin => AdminSocket::Off,
+                None => AdminSocket::Beside,
+            },
+            ..Self::new(arguments.socket.socket, arguments.size, arguments.vectors)
         }
     }
 }
