@@ -20,6 +20,8 @@ mod killed;
 mod peer;
 mod pid_file;
 mod process;
+mod reconnect;
+mod rejoin;
 mod server;
 mod server_log;
 mod service;
