@@ -5,13 +5,18 @@
 
 mod completions;
 mod doctor;
+mod interrupt;
 mod man;
+
+mod membership;
 mod one_line;
 mod output;
+mod ping;
 mod place;
 mod server;
 mod status;
 mod table;
+mod times;
 
 use std::process::ExitCode;
 
@@ -35,6 +40,7 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Ping(ping::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -92,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
