@@ -7,7 +7,6 @@ mod completions;
 mod doctor;
 mod interrupt;
 mod man;
-
 mod membership;
 mod one_line;
 mod output;
