@@ -13,6 +13,7 @@ mod common;
 mod descriptors;
 mod doctor;
 mod documentation;
+mod drop_in;
 mod dump;
 mod echo;
 mod exposition;
