@@ -20,6 +20,7 @@ mod server;
 mod status;
 mod table;
 mod times;
+mod top;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,7 @@ enum Command {
     Peers(peers::Arguments),
     Ping(ping::Arguments),
     Dump(dump::Arguments),
+    Top(top::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -105,6 +107,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(arguments) => status::run(arguments),
         Command::Peers(arguments) => peers::run(arguments),
         Command::Dump(arguments) => dump::run(arguments),
+        Command::Top(arguments) => top::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

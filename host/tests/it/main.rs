@@ -33,3 +33,4 @@ mod rejoin;
 mod server;
 mod server_log;
 mod service;
+mod top;
