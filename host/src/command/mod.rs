@@ -5,12 +5,17 @@
 
 mod completions;
 mod doctor;
+mod dump;
 mod interrupt;
+mod liveness;
 mod man;
 mod membership;
+mod one_line;
 mod output;
+mod peers;
 mod ping;
 mod place;
+mod region;
 mod server;
 mod status;
 mod table;
@@ -19,6 +24,8 @@ mod times;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use one_line::one_line;
 
 /// Shared memory and doorbells between virtual machines and host processes (QEMU's ivshmem).
 #[derive(Debug, Parser)]
@@ -36,7 +43,9 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Peers(peers::Arguments),
     Ping(ping::Arguments),
+    Dump(dump::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -94,6 +103,8 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Peers(arguments) => peers::run(arguments),
+        Command::Dump(arguments) => dump::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
@@ -106,20 +117,6 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(FAILURE)
         }
     }
-}
-
-/// Renders an error of the command line as one line.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let words = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let message = words.strip_prefix("error: ").unwrap_or(&words);
-    format!("{message} (try --help)")
 }
 
 #[cfg(test)]
