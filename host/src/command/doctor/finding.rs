@@ -182,6 +182,7 @@ impl Code {
             | Self::LargeBar
             | Self::Frozen
             | Self::RegionBlank
+            | Self::RegionForeign
             | Self::GuestNoDriver
             | Self::GuestOldDevice => Level::Hint,
             Self::DescriptorLimit

@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod pci;
 mod qemu;
+mod region;
 mod report;
 mod rights;
 mod server;
@@ -20,6 +21,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -29,6 +31,7 @@ use self::finding::Code;
 use self::qemu::check::check as check_line;
 use self::qemu::line::Line;
 use self::qemu::program;
+use self::region::{Words, LIFE_LIMIT};
 use self::socket::{Interest, Listening, State};
 use self::world::World;
 use super::output::print;
@@ -207,6 +210,11 @@ impl Examination {
         self.findings.extend(memory::check(&self.world, path));
         if path.is_file() {
             self.examine_rights(path, Purpose::Map);
+            // Who may not read it has been told so.
+            if let Ok(words) = File::open(path).and_then(Words::of) {
+                self.findings
+                    .extend(region::check(path, &words, LIFE_LIMIT));
+            }
         }
     }
 
