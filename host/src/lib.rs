@@ -6,6 +6,7 @@
 //!   about each other. The command `ivshmem server` is a thin shell around it.
 //! - [`peer::Peer`] joins such a server as a client: a host process then
 //!   shares memory with the virtual machines, rings them and is rung by them.
+//! - [`admin`] asks a running server how it is, and for its memory, without joining it.
 //! - [`channel`] carries messages between peers, guests and host processes alike, through
 //!   that memory, with or without a server.
 //! - [`protocol`] and [`session`] are the protocol between the two, free of
@@ -36,8 +37,10 @@
 //! Linux only: memfd, eventfd and `SCM_RIGHTS` are what the device is made of.
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod channel;
 mod deadline;
+mod dial;
 mod eventfd;
 pub mod mapping;
 pub mod peer;

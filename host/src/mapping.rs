@@ -24,6 +24,8 @@ pub struct Mapping {
     /// Invariant: start of a mapping of `len_bytes` bytes that belongs to this value alone.
     base: NonNull<c_void>,
     len_bytes: usize,
+    /// Device and inode of the object.
+    object: (u64, u64),
 }
 
 impl Mapping {
@@ -61,7 +63,17 @@ impl Mapping {
             bytes,
             error: Errno::NOMEM,
         })?;
-        Ok(Self { base, len_bytes })
+        Ok(Self {
+            base,
+            len_bytes,
+            object: (stat.st_dev, stat.st_ino),
+        })
+    }
+
+    /// Returns whether both are of the same object, and of the same size.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.object, self.len_bytes) == (other.object, other.len_bytes)
     }
 
     /// Returns the mapped memory.

@@ -106,6 +106,17 @@ impl Member<'_> {
         .await
     }
 
+    /// Says that this member is rung elsewhere from now on: its device has another ID, as a host process's has
+    /// after it has joined a server anew.
+    ///
+    /// Those who connect from now on ring it there. Those who are connected ring it there and where they rang
+    /// before, since some of them may not reach the one and some not the other: listen at both. A member without a device when
+    /// they connected is not rung by them.
+    pub fn set_address(&mut self, device: Option<PeerId>, vectors: u16) {
+        let address = (device.map(|device| device.0), vectors);
+        self.seat.set_address(&self.region.table(), address);
+    }
+
     /// Leaves; the others see it at once.
     ///
     /// What was sent and is not received yet stays in the rings, until somebody joins in this slot and connects: the slot that
@@ -120,7 +131,7 @@ impl Member<'_> {
 pub(super) struct Seat {
     pub(super) slot: u16,
     pub(super) state: State,
-    /// Invariant: what the member has introduced itself as. What its slot says of that, others may have written.
+    /// Invariant: what the member says of itself. What its slot says of that, others may have written.
     pub(super) identity: Identity,
     beats: u32,
     watch: Watch,
@@ -151,6 +162,23 @@ impl Seat {
         // One who had the slot before may have written there late.
         own.show(self.state, &self.identity);
         Ok(self.watch.poll(table, self.slot, now))
+    }
+
+    pub(super) fn set_address<W: Words>(
+        &mut self,
+        table: &Table<W>,
+        (device, vectors): (Option<u16>, u16),
+    ) {
+        self.identity = Identity {
+            device,
+            vectors,
+            ..self.identity
+        };
+        let own = table.slot(self.slot);
+        // One who has lost the slot finds out by its next poll.
+        if own.is(self.state) {
+            own.show(self.state, &self.identity);
+        }
     }
 
     pub(super) fn leave<W: Words>(&self, table: &Table<W>) {

@@ -83,11 +83,18 @@ impl Identity {
     }
 
     pub(super) fn from_parts(address: u32, name: Name) -> Self {
-        let device = address as u16;
+        let (device, vectors) = device_and_vectors(address);
         Self {
-            device: (device != NO_DEVICE).then_some(device),
-            vectors: (address >> 16) as u16,
+            device,
+            vectors,
             name,
         }
     }
+}
+
+/// Takes an [address](Identity::address) apart.
+pub(super) fn device_and_vectors(address: u32) -> (Option<u16>, u16) {
+    let device = address as u16;
+    let device = (device != NO_DEVICE).then_some(device);
+    (device, (address >> 16) as u16)
 }

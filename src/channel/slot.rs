@@ -144,13 +144,18 @@ impl<W: Loads> Slot<W> {
 
     /// Returns who the member is whose state was `seen`; nothing if that cannot be read, for now or any more.
     pub(crate) fn identity(&self, seen: State) -> Option<Identity> {
-        let address = self.get(ADDRESS, seen)?;
+        let address = self.address(seen)?;
         let mut name = [0; NAME_LEN];
         for (index, piece) in name.chunks_exact_mut(PIECE).enumerate() {
             let half = self.get(NAME + 8 * index, seen)?;
             piece.copy_from_slice(&half.to_le_bytes());
         }
         Some(Identity::from_parts(address, Name(name)))
+    }
+
+    /// Returns where the member is rung whose state was `seen`, as [`Identity::address`] says it, under the same condition.
+    pub(crate) fn address(&self, seen: State) -> Option<u32> {
+        self.get(ADDRESS, seen)
     }
 
     /// Returns the first word of the member in `state` that is of another incarnation, with its offset in the slot.

@@ -5,10 +5,12 @@ use std::hint;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ivshmem::channel::{Endpoint, Receiver, SendError, Sender, Wait};
-use ivshmem::{Ivshmem, MmioRegion};
+use ivshmem::channel::{Endpoint, Evicted, Receiver, SendError, Sender, Wait};
+use ivshmem::{Ivshmem, MmioRegion, PeerId};
 
-use super::support::{connected_by, wait, Bells, Numbers, DEADLINE};
+use super::support::{
+    connect, connected_by, format, join, join_as, map, wait, Bells, Numbers, DEADLINE,
+};
 
 /// Connects device 0 and device 1 by rings of 64 KiB, and runs something with both ends.
 fn connected<R>(
@@ -117,6 +119,75 @@ fn who_has_no_vectors_is_never_rung_and_is_told_so() {
         while there.receiver().try_recv(&mut buffer).unwrap().is_some() {}
         assert_eq!(bells.rung(0), 1);
     });
+}
+
+#[test]
+fn who_has_moved_is_rung_where_it_was_and_where_it_is() {
+    let mapping = map(1 << 18);
+    let bells = Bells::default();
+    let region = format(mapping.memory(), 3, 12);
+    let mut one = join_as(region, "one", Some(0), 1, 0);
+    let mut other = join_as(region, "other", Some(1), 2, 0);
+    let mut here = one.connect(other.slot(), &bells).unwrap();
+    let mut there = other.connect(one.slot(), &bells).unwrap();
+    let mut ring = |rung: [u32; 4]| {
+        assert_eq!(there.receiver().arm(), Ok(Wait::UntilRung));
+        here.sender().try_send(&[0]).unwrap();
+        let mut buffer = [0];
+        assert_eq!(there.receiver().try_recv(&mut buffer), Ok(Some(1)));
+        assert_eq!([0, 1, 2, 3].map(|device| bells.rung(device)), rung);
+    };
+    ring([0, 1, 0, 0]);
+    other.set_address(Some(PeerId(2)), 1);
+    ring([0, 2, 1, 0]);
+    assert_eq!(
+        other.poll_event(1).unwrap().map(|event| event.slot),
+        Some(one.slot())
+    );
+    other.set_address(Some(PeerId(3)), 1);
+    ring([0, 3, 1, 1]);
+    other.set_address(None, 0);
+    ring([0, 4, 1, 1]);
+    other.set_address(Some(PeerId(1)), 2);
+    ring([0, 5, 1, 1]);
+
+    // One that comes later knows nothing of before.
+    other.set_address(Some(PeerId(2)), 1);
+    let mut late = join_as(region, "late", Some(3), 1, 1);
+    let mut from_late = late.connect(other.slot(), &bells).unwrap();
+    let mut to_late = other.connect(late.slot(), &bells).unwrap();
+    assert_eq!(to_late.receiver().arm(), Ok(Wait::UntilRung));
+    from_late.sender().try_send(&[0]).unwrap();
+    assert_eq!([0, 1, 2, 3].map(|device| bells.rung(device)), [0, 5, 2, 1]);
+}
+
+#[test]
+fn who_had_no_device_is_not_rung_when_it_has_one() {
+    let mapping = map(1 << 18);
+    let region = format(mapping.memory(), 2, 12);
+    let (mut one, mut other) = (join(region, "one"), join(region, "other"));
+    let (mut here, mut there) = connect(&mut one, &mut other);
+    other.set_address(Some(PeerId(1)), 1);
+    assert_eq!(there.receiver().arm(), Ok(Wait::Briefly));
+    here.sender().try_send(&[0]).unwrap();
+}
+
+#[test]
+fn one_that_was_evicted_does_not_write_into_its_successors_slot() {
+    let mapping = map(1 << 18);
+    let bells = Bells::default();
+    let region = format(mapping.memory(), 2, 12);
+    let mut one = join_as(region, "one", Some(0), 1, 0);
+    let mut dead = join_as(region, "other", Some(1), 1, 0);
+    let mut other = join_as(region, "other", Some(2), 1, 0);
+    assert_eq!(dead.slot(), other.slot());
+    dead.set_address(Some(PeerId(3)), 1);
+    let mut here = one.connect(other.slot(), &bells).unwrap();
+    let mut there = other.connect(one.slot(), &bells).unwrap();
+    assert_eq!(there.receiver().arm(), Ok(Wait::UntilRung));
+    here.sender().try_send(&[0]).unwrap();
+    assert_eq!([1, 2, 3].map(|device| bells.rung(device)), [0, 1, 0]);
+    assert_eq!(dead.poll_event(2), Err(Evicted));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Answering those who ping, beside keeping the member alive: [`Answering`].
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ivshmem::channel::{SlotIndex, Wait};
@@ -62,9 +61,8 @@ impl Answering {
             .retain(|(known, _)| slots.clone().any(|slot| slot == *known));
         for slot in slots {
             if self.rings.iter().all(|(known, _)| *known != slot) {
-                let vector = seat.vector_for(slot);
-                let rings = vector.and_then(|vector| Rings::of([vector.as_fd()]).ok());
-                self.rings.push((slot, rings));
+                let rings = seat.hearing().listen(slot, []);
+                self.rings.push((slot, rings.ok()));
             }
         }
     }

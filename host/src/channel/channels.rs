@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Being a member of a region: [`Channels`].
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::keeper::Keeper;
 use super::pulse::Pulse;
 use super::receiver::Receiver;
 use super::roster::Neighbour;
-use super::seat::Seat;
+use super::seat::{Attachment, Seat};
 use super::sender::Sender;
 use super::waiting::Waiter;
 use crate::deadline::Deadline;
@@ -65,6 +66,15 @@ impl Channels {
     #[must_use]
     pub fn doorbells(&self) -> Doorbells {
         self.seat.bell().doorbells().clone()
+    }
+
+    /// Returns how it stands with the server.
+    ///
+    /// When that is ended or killed, the member goes on and joins the next one at the same socket by itself. Only one that has
+    /// other memory ends it: its connections are evicted, and it may join again.
+    #[must_use]
+    pub fn attachment(&self) -> Attachment {
+        self.seat.attachment()
     }
 
     /// Returns the other members by slot, those that show no signs of life included.
@@ -150,8 +160,10 @@ impl Channels {
     }
 
     fn waiter(&self, slot: SlotIndex) -> Result<Waiter, ConnectError> {
-        let vector = self.seat.vector_for(slot);
-        Waiter::new(vector, self.manner.spin, &self.manner.pulse).map_err(ConnectError::System)
+        let Manner { spin, pulse, .. } = &self.manner;
+        let rings = self.seat.hearing().listen(slot, [pulse.as_fd()]);
+        let rings = rings.map_err(ConnectError::System)?;
+        Ok(Waiter::new(rings, *spin, pulse))
     }
 }
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
 
 use super::answering::Answering;
+use super::options::address;
 use super::pulse::Pulse;
-use super::seat::Seat;
+use super::rejoining::Rejoining;
+use super::seat::{Attachment, Seat};
 use crate::deadline::Deadline;
 use crate::eventfd as vector;
 use crate::peer::Peer;
@@ -59,6 +61,7 @@ impl Drop for Keeper {
 /// Keeps the member alive until it is told to end or the member has lost its slot, and answers those who ping it.
 fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
     let mut answering = Answering::new();
+    let mut rejoining = Rejoining::new();
     let mut next_beat = Deadline::after(Duration::ZERO);
     loop {
         // However often pings wake it, the heart beats by the clock.
@@ -73,7 +76,14 @@ fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
             }
             next_beat = Deadline::after(pulse.interval());
         }
-        let rest = answering.answer(seat, next_beat.remaining());
+        if rejoining.pursue(&mut peer).is_err() {
+            seat.set_attachment(Attachment::Superseded);
+            seat.leave();
+            return;
+        }
+        follow(seat, &peer);
+        let rest = next_beat.remaining().min(rejoining.rest(&peer));
+        let rest = answering.answer(seat, rest);
         let server = peer.server_fd();
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         fds.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -93,5 +103,15 @@ fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
                 _ => break,
             }
         }
+    }
+}
+
+/// Takes in how it stands with the server, and where the peer is rung.
+fn follow(seat: &Seat, peer: &Peer) {
+    if peer.is_orphaned() {
+        seat.set_attachment(Attachment::Orphaned);
+    } else if let Some(id) = peer.id() {
+        seat.move_to(address(peer));
+        seat.set_attachment(Attachment::Joined(id));
     }
 }

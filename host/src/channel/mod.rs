@@ -49,6 +49,11 @@
 //! The same thread answers those who ping this member ([`Echo`](ivshmem::channel::Echo)), of whom the program sees nothing;
 //! see [`Options::pings`].
 //!
+//! When the server is ended or killed, channels go on: the memory and the vectors are there without it. That thread joins
+//! the next server at the same socket, whenever it comes, and says in the region where this member is rung from then on.
+//! Guests of before, which cannot join it, go on ringing where they did. Only a server with other memory ends the member; see
+//! [`Channels::attachment`].
+//!
 //! # Waiting
 //!
 //! Everything that waits has a limit, and looks for a short time ([`Options::spin`]) before it sleeps: messages that
@@ -92,10 +97,12 @@ mod channels;
 mod connection;
 mod error;
 mod ground;
+mod hearing;
 mod keeper;
 mod options;
 mod pulse;
 mod receiver;
+mod rejoining;
 mod rings;
 mod roster;
 mod seat;
@@ -109,4 +116,5 @@ pub use ground::Bell;
 pub use options::{Options, Pings};
 pub use receiver::Receiver;
 pub use roster::Neighbour;
+pub use seat::Attachment;
 pub use sender::Sender;

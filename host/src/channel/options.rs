@@ -10,11 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use ivshmem::channel::{Format, Introduction, Member, Name};
-use ivshmem::PeerId;
 
 use super::channels::{Channels, Manner};
 use super::error::JoinError;
 use super::ground::Bell;
+use super::hearing::Address;
 use super::keeper::Keeper;
 use super::pulse::Pulse;
 use super::seat::{Clock, Seat};
@@ -154,7 +154,7 @@ impl Options {
 
     /// Joins the region in the memory of a peer, which rings and is rung as far as it can.
     ///
-    /// Vectors that a server sends later are not used: wait for them before.
+    /// Vectors that a server sends later are used when they are there.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl Options {
     fn member(
         &self,
         bell: &Bell,
-        (device, vectors): (Option<PeerId>, u16),
+        (device, vectors): Address,
         clock: Clock,
     ) -> Result<Member<'static>, JoinError> {
         let region = bell
@@ -212,6 +212,6 @@ impl Options {
 }
 
 /// Returns where a peer is rung, and how many vectors it has.
-fn address(peer: &Peer) -> (Option<PeerId>, u16) {
+pub(super) fn address(peer: &Peer) -> Address {
     (peer.id(), peer.vectors().min(MOST_VECTORS) as u16)
 }

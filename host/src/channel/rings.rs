@@ -7,6 +7,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -20,24 +21,42 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Eventfds of which somebody waits for the next ring of any.
 #[derive(Debug)]
-pub(super) struct Rings(OwnedFd);
+pub(super) struct Rings(Arc<OwnedFd>);
+
+/// How many of them are asked for at once: two vectors or more only after servers have been ended.
+const MOST: usize = 8;
 
 impl Rings {
     /// Begins to wait. What has been rung and not been read by anybody counts as rung once more.
     pub(super) fn of<'f>(
         eventfds: impl IntoIterator<Item = BorrowedFd<'f>>,
     ) -> Result<Self, Errno> {
-        let rings = epoll::create(CreateFlags::CLOEXEC)?;
+        let rings = Self(Arc::new(epoll::create(CreateFlags::CLOEXEC)?));
         for eventfd in eventfds {
-            let flags = EventFlags::IN | EventFlags::ET;
-            epoll::add(&rings, eventfd, EventData::new_u64(0), flags)?;
+            rings.add(eventfd)?;
         }
-        Ok(Self(rings))
+        Ok(rings)
+    }
+
+    /// Waits for another one as well.
+    pub(super) fn add(&self, eventfd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let flags = EventFlags::IN | EventFlags::ET;
+        epoll::add(&self.0, eventfd, EventData::new_u64(0), flags)
+    }
+
+    /// Returns what [`Rings::upgrade`] finds them by, as long as somebody waits.
+    pub(super) fn downgrade(&self) -> Weak<OwnedFd> {
+        Arc::downgrade(&self.0)
+    }
+
+    /// Finds them.
+    pub(super) fn upgrade(weak: &Weak<OwnedFd>) -> Option<Self> {
+        weak.upgrade().map(Self)
     }
 
     /// Sleeps until one is rung, or has been since the last time, but not for longer than `limit`.
     pub(super) fn sleep(&self, limit: Option<Duration>) {
-        let mut events = [MaybeUninit::<Event>::uninit(); 2];
+        let mut events = [MaybeUninit::<Event>::uninit(); MOST];
         match epoll::wait(&self.0, &mut events[..], limit.and_then(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             // It is a descriptor of our own, so this does not happen; it must not become a loop without a pause if it does.

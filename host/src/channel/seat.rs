@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The member, shared by the thread that keeps it alive and those that connect: [`Seat`].
 
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ivshmem::channel::{ConnectError, Echo, Endpoint, Evicted, Member, SlotIndex, Wait};
-use ivshmem::{PeerId, VectorIndex};
+use ivshmem::PeerId;
 
 use super::ground::Bell;
+use super::hearing::{Address, Hearing};
 use super::options::Pings;
 use super::roster::Roster;
 
@@ -23,8 +24,42 @@ pub(super) struct Seat {
     /// Keeps mapped what the member is in.
     bell: Bell,
     place: Place,
+    hearing: Hearing,
+    attachment: Mutex<Attachment>,
     clock: Clock,
     roster: Roster,
+}
+
+/// How it stands between a member and a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Attachment {
+    /// There is no server, only memory.
+    None,
+    /// The member is in the group of a server, as this peer.
+    Joined(PeerId),
+    /// The server is gone. The member goes on, and joins the next one when it is there.
+    Orphaned,
+    /// The next server has other memory, so the member has left the region.
+    Superseded,
+}
+
+/// What there is to be done, in a line.
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(f, "without a server"),
+            Self::Joined(id) => write!(f, "peer {id} of the server"),
+            Self::Orphaned => write!(
+                f,
+                "the server is gone; channels go on, and the next one is joined when it is there"
+            ),
+            Self::Superseded => write!(
+                f,
+                "the server was started again with other memory; join again"
+            ),
+        }
+    }
 }
 
 /// The member, and what answers those who ping it, if they are answered.
@@ -46,13 +81,11 @@ pub(super) struct Answered {
     pub(super) answered: u64,
 }
 
-/// Where a member is and how it is rung.
+/// Where a member is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) slot: SlotIndex,
     pub(super) incarnation: u32,
-    pub(super) device: Option<PeerId>,
-    pub(super) vectors: u16,
 }
 
 /// A clock whose ticks are microseconds.
@@ -73,16 +106,16 @@ impl Seat {
     pub(super) fn new(
         member: Member<'static>,
         bell: Bell,
-        (device, vectors): (Option<PeerId>, u16),
+        address: Address,
         clock: Clock,
         pings: Pings,
     ) -> Self {
         let place = Place {
             slot: member.slot(),
             incarnation: member.incarnation(),
-            device,
-            vectors,
         };
+        let hearing = Hearing::new(bell.doorbells().clone(), address);
+        let attachment = address.0.map_or(Attachment::None, Attachment::Joined);
         Self {
             member: Mutex::new(Some(Seated {
                 member,
@@ -93,6 +126,8 @@ impl Seat {
             })),
             bell,
             place,
+            hearing,
+            attachment: Mutex::new(attachment),
             clock,
             roster: Roster::new(),
         }
@@ -156,11 +191,32 @@ impl Seat {
         &self.bell
     }
 
-    /// Returns the eventfd that the member in `slot` rings; nothing if it cannot ring this one.
-    pub(super) fn vector_for(&self, slot: SlotIndex) -> Option<Arc<OwnedFd>> {
-        let vector = slot.0.checked_rem(self.place.vectors)?;
-        let device = self.place.device?;
-        self.bell.doorbells().find(device, VectorIndex(vector))
+    pub(super) const fn hearing(&self) -> &Hearing {
+        &self.hearing
+    }
+
+    pub(super) fn attachment(&self) -> Attachment {
+        *self
+            .attachment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_attachment(&self, attachment: Attachment) {
+        *self
+            .attachment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = attachment;
+    }
+
+    /// Takes in where the member is rung, which others are told if it is elsewhere than before.
+    pub(super) fn move_to(&self, address: Address) {
+        // First it hears, then it is said.
+        if self.hearing.move_to(address) {
+            if let Some(seated) = self.lock().as_mut() {
+                seated.member.set_address(address.0, address.1);
+            }
+        }
     }
 
     pub(super) fn leave(&self) {

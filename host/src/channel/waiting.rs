@@ -19,7 +19,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ivshmem::channel::Wait;
-use rustix::io::Errno;
 
 use super::pulse::Pulse;
 use super::rings::Rings;
@@ -72,20 +71,14 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    /// Creates one for the vector that the peer rings, if there is one.
-    pub(super) fn new(
-        vector: Option<impl AsFd>,
-        spin: Duration,
-        pulse: &Arc<Pulse>,
-    ) -> Result<Self, Errno> {
-        let vector = vector.as_ref().map(AsFd::as_fd);
-        let rings = Rings::of(vector.into_iter().chain([pulse.as_fd()]))?;
-        Ok(Self {
+    /// Creates one that is woken by `rings`, among which is `pulse`.
+    pub(super) fn new(rings: Rings, spin: Duration, pulse: &Arc<Pulse>) -> Self {
+        Self {
             rings,
             is_rung: false,
             spin,
             pulse: Arc::clone(pulse),
-        })
+        }
     }
 
     /// Takes in whether the peer rings at all.

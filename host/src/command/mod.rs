@@ -7,7 +7,10 @@ mod completions;
 mod doctor;
 mod man;
 mod output;
+mod place;
 mod server;
+mod status;
+mod table;
 
 use std::process::ExitCode;
 
@@ -25,8 +28,10 @@ struct Cli {
 
 /// A subcommand, in the order of the help.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     Server(server::Arguments),
+    Status(status::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -72,7 +77,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            output::log(one_line(&error));
+            output::log_failure(one_line(&error));
             return ExitCode::from(FAILURE);
         }
         // Help or version. If it cannot be printed, nobody wants to read it.
@@ -83,6 +88,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
@@ -90,7 +96,7 @@ pub(crate) fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(Failure(line)) => {
-            output::log(line);
+            output::log_failure(line);
             ExitCode::from(FAILURE)
         }
     }

@@ -32,7 +32,12 @@ impl Doorbells {
     /// Takes in what a change in `session` means.
     pub(super) fn follow(&self, session: &Session<Arc<OwnedFd>>, event: Event) {
         match event {
-            Event::Joined(peer) | Event::VectorAdded { peer, .. } => {
+            Event::Joined(peer) => {
+                // One that had the ID in the group of a server before is another.
+                self.write().vectors.remove(&peer);
+                self.learn(peer, session.vectors(peer).unwrap_or_default());
+            }
+            Event::VectorAdded { peer, .. } => {
                 self.learn(peer, session.vectors(peer).unwrap_or_default());
             }
             Event::Left(peer) => {
@@ -43,8 +48,17 @@ impl Doorbells {
         }
     }
 
+    /// Takes in a server that was joined as `id`. Those who are known from one before stay, but for those whose IDs
+    /// others have now.
+    pub(super) fn take_in(&self, id: PeerId, session: &Session<Arc<OwnedFd>>) {
+        for (peer, vectors) in session.peers().chain([(id, session.own())]) {
+            self.write().vectors.remove(&peer);
+            self.learn(peer, vectors);
+        }
+    }
+
     /// Takes in all vectors of a peer.
-    pub(super) fn learn(&self, peer: PeerId, vectors: &[Arc<OwnedFd>]) {
+    fn learn(&self, peer: PeerId, vectors: &[Arc<OwnedFd>]) {
         let mut known = self.write();
         let before = known.vectors.insert(peer, vectors.to_vec());
         let fresh = before.map_or(0, |before| before.len());

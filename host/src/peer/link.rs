@@ -6,23 +6,16 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{fcntl_getfl, fcntl_setfl, OFlags};
 use rustix::io::Errno;
-use rustix::net::{
-    connect, recvmsg, socket_with, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage,
-    RecvFlags, ReturnFlags, SocketAddrUnix, SocketFlags, SocketType,
-};
+use rustix::net::{recvmsg, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags};
 
 use super::error::{ConnectError, ReceiveError, Step};
 use crate::deadline::Deadline;
+use crate::dial::{dial, DialError};
 use crate::protocol::{Assembler, Message};
-
-/// How long to wait before trying again at a server whose backlog is full; no event tells.
-const BACKLOG_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A connected socket, with what has arrived of the next message.
 #[derive(Debug)]
@@ -44,28 +37,13 @@ pub(super) enum Received {
 impl Link {
     /// Connects to the socket at `path`.
     pub(super) fn open(path: &Path, deadline: Deadline) -> Result<Self, ConnectError> {
-        let failed = |error| ConnectError::Open {
-            path: path.to_owned(),
-            error,
-        };
-        let address = SocketAddrUnix::new(path).map_err(failed)?;
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed)?;
-        loop {
-            match connect(&socket, &address) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    let left = deadline.remaining();
-                    if left.is_zero() {
-                        return Err(ConnectError::Timeout(Step::Connection));
-                    }
-                    thread::sleep(left.min(BACKLOG_INTERVAL));
-                }
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        let socket = dial(path, deadline).map_err(|error| match error {
+            DialError::Timeout => ConnectError::Timeout(Step::Connection),
+            DialError::System(error) => ConnectError::Open {
+                path: path.to_owned(),
+                error,
+            },
+        })?;
         Ok(Self {
             socket,
             assembler: Assembler::new(),

@@ -11,7 +11,8 @@
 //! ([`Peer::wait`], [`Peer::wait_any`]). For an event loop of one's own, poll
 //! [`Peer::server_fd`] and [`Peer::vector_fd`], then call these with a time limit of zero.
 //!
-//! The memory and the vectors keep working when the server is gone.
+//! The memory and the vectors keep working when the server is gone, and a peer can [join the next
+//! one](Peer::reconnect).
 //!
 //! No waiting here outlasts its limit, with one exception: the counters and their flags are shared by
 //! all peers, and another host process can fill one of them and make it block (`O_NONBLOCK` off), so that
@@ -22,11 +23,13 @@
 
 mod doorbells;
 mod error;
+mod former;
 mod link;
+mod reconnect;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ use rustix::event::{PollFd, PollFlags};
 
 pub use doorbells::Doorbells;
 pub use error::{ConnectError, EventError, OpenError, ReceiveError, RingError, Step};
+pub use reconnect::ReconnectError;
 
 pub use crate::session::Event;
 
@@ -42,6 +46,7 @@ use crate::deadline::Deadline;
 use crate::eventfd;
 use crate::mapping::Mapping;
 use crate::session::{Outcome, Session};
+use former::{numbered, Former};
 use link::{Link, Received};
 
 /// How long [`Peer::connect`] waits for the server.
@@ -53,8 +58,11 @@ pub struct Peer {
     id: Option<PeerId>,
     mapping: Arc<Mapping>,
     session: Session<Arc<OwnedFd>>,
+    former: Former,
     doorbells: Doorbells,
     server: Server,
+    /// Of the server's socket.
+    path: Option<PathBuf>,
 }
 
 /// Who tells of other peers.
@@ -90,35 +98,18 @@ impl Peer {
     /// - [`ConnectError::Receive`]: the server broke the protocol, or has no room.
     /// - [`ConnectError::Memory`]: the shared memory is of a wrong size or cannot be mapped.
     pub fn connect_within(path: impl AsRef<Path>, limit: Duration) -> Result<Self, ConnectError> {
-        let deadline = Deadline::after(limit);
-        let mut handshake = Handshake {
-            link: Link::open(path.as_ref(), deadline)?,
-            session: Session::new(),
-            deadline,
-        };
-        let id = handshake.until(Step::Identity, |outcome| match outcome {
-            Outcome::Identity(id) => Some(id),
-            _ => None,
-        })?;
-        let memory = handshake.until(Step::Memory, |outcome| match outcome {
-            Outcome::Memory(memory) => Some(memory),
-            _ => None,
-        })?;
-        let mapping = Mapping::of(memory).map_err(ConnectError::Memory)?;
-        while handshake.session.own().is_empty() {
-            handshake.step(Step::OwnVector)?;
-        }
+        let path = path.as_ref();
+        let joined = Joined::at(path, Deadline::after(limit))?;
         let doorbells = Doorbells::default();
-        for (peer, vectors) in handshake.session.peers() {
-            doorbells.learn(peer, vectors);
-        }
-        doorbells.learn(id, handshake.session.own());
+        doorbells.take_in(joined.id, &joined.session);
         Ok(Self {
-            id: Some(id),
-            mapping: Arc::new(mapping),
-            session: handshake.session,
+            id: Some(joined.id),
+            mapping: Arc::new(joined.mapping),
+            session: joined.session,
+            former: Former::default(),
             doorbells,
-            server: Server::There(handshake.link),
+            server: Server::There(joined.link),
+            path: Some(path.to_owned()),
         })
     }
 
@@ -149,8 +140,10 @@ impl Peer {
             id: None,
             mapping: Arc::new(mapping),
             session: Session::new(),
+            former: Former::default(),
             doorbells: Doorbells::default(),
             server: Server::None,
+            path: None,
         })
     }
 
@@ -174,19 +167,23 @@ impl Peer {
     /// Empties those counters of its own that are full, which only harm can do: on a full one a ring is lost, or waits.
     /// Returns whether there were any.
     pub(crate) fn relieve(&self) -> bool {
-        let own = self.own();
-        let mut fds: Vec<PollFd<'_>> = own
-            .iter()
-            .map(|eventfd| PollFd::new(eventfd, PollFlags::OUT))
+        let mut fds: Vec<PollFd<'_>> = self
+            .everywhere()
+            .map(|(_, eventfd)| PollFd::new(eventfd, PollFlags::OUT))
             .collect();
         if Deadline::after(Duration::ZERO).poll(&mut fds).is_err() {
             return false;
         }
-        let full = own.iter().zip(&fds);
+        let full = self.everywhere().zip(&fds);
         full.filter(|(_, fd)| !fd.revents().contains(PollFlags::OUT))
-            .filter(|(eventfd, _)| eventfd::take(eventfd) == Ok(true))
+            .filter(|((_, eventfd), _)| eventfd::take(eventfd) == Ok(true))
             .count()
             > 0
+    }
+
+    /// Returns all vectors at which this peer is rung, in the groups of servers before too.
+    fn everywhere(&self) -> impl Iterator<Item = (VectorIndex, &Arc<OwnedFd>)> {
+        numbered(self.own()).chain(self.former.own())
     }
 
     /// Returns the doorbells of all peers, as far as the server's messages are taken in now or later: for channels
@@ -210,7 +207,7 @@ impl Peer {
     /// Returns how many vectors of `peer` can be rung; `None` if it is not there.
     #[must_use]
     pub fn vectors_of(&self, peer: PeerId) -> Option<usize> {
-        self.session.vectors(peer).map(<[_]>::len)
+        self.eventfds(peer).map(<[_]>::len)
     }
 
     /// Rings `vector` of `peer`, which may be this peer itself.
@@ -235,19 +232,9 @@ impl Peer {
     /// - [`RingError::NoVector`]: this peer has fewer vectors.
     /// - [`RingError::System`]: the system refused.
     pub fn wait(&self, vector: VectorIndex, limit: Duration) -> Result<bool, RingError> {
-        let eventfd = self.own_eventfd(vector)?;
-        let deadline = Deadline::after(limit);
-        loop {
-            let ready = deadline
-                .poll(&mut [PollFd::new(eventfd, PollFlags::IN)])
-                .map_err(RingError::System)?;
-            if ready == 0 {
-                return Ok(false);
-            }
-            if eventfd::take(eventfd).map_err(RingError::System)? {
-                return Ok(true);
-            }
-        }
+        self.own_eventfd(vector)?;
+        let rung = self.wait_for(|own| own == vector, Deadline::after(limit))?;
+        Ok(!rung.is_empty())
     }
 
     /// Waits for at most `limit` until any vector of this peer is rung, and returns those that were, ascending.
@@ -258,17 +245,31 @@ impl Peer {
     ///
     /// - [`RingError::System`]: the system refused.
     pub fn wait_any(&self, limit: Duration) -> Result<Vec<VectorIndex>, RingError> {
-        let deadline = Deadline::after(limit);
-        let mut fds: Vec<PollFd<'_>> = self
-            .own()
+        let mut rung = self.wait_for(|_| true, Deadline::after(limit))?;
+        rung.sort_unstable();
+        rung.dedup();
+        Ok(rung)
+    }
+
+    /// Waits until one of the own vectors that are `wanted` is rung, and returns those that were, in any order.
+    fn wait_for(
+        &self,
+        wanted: impl Fn(VectorIndex) -> bool,
+        deadline: Deadline,
+    ) -> Result<Vec<VectorIndex>, RingError> {
+        let own: Vec<_> = self
+            .everywhere()
+            .filter(|&(vector, _)| wanted(vector))
+            .collect();
+        let mut fds: Vec<PollFd<'_>> = own
             .iter()
-            .map(|eventfd| PollFd::new(eventfd, PollFlags::IN))
+            .map(|(_, eventfd)| PollFd::new(eventfd, PollFlags::IN))
             .collect();
         let mut rung = Vec::new();
         while rung.is_empty() && deadline.poll(&mut fds).map_err(RingError::System)? > 0 {
-            for (index, (eventfd, fd)) in (0..).zip(self.own().iter().zip(&fds)) {
+            for ((vector, eventfd), fd) in own.iter().zip(&fds) {
                 if !fd.revents().is_empty() && eventfd::take(eventfd).map_err(RingError::System)? {
-                    rung.push(VectorIndex(index));
+                    rung.push(*vector);
                 }
             }
         }
@@ -295,7 +296,7 @@ impl Peer {
     /// Returns the next change that the server reports, waiting for at most `limit`; `None` if there is none.
     ///
     /// After an error, and after [`Event::ServerGone`], the connection is closed: the peers stay
-    /// as they were, and memory and vectors stay usable.
+    /// as they were, and memory and vectors stay usable. [`Peer::reconnect`] joins again.
     ///
     /// # Errors
     ///
@@ -318,8 +319,10 @@ impl Peer {
             match outcome {
                 Ok(Outcome::Change(event)) => {
                     self.doorbells.follow(&self.session, event);
-                    if event == Event::ServerGone {
-                        self.server = Server::Gone;
+                    match event {
+                        Event::Joined(peer) => self.former.forget(peer),
+                        Event::ServerGone => self.server = Server::Gone,
+                        _ => {}
                     }
                     return Ok(Some(event));
                 }
@@ -358,6 +361,12 @@ impl Peer {
         Ok(true)
     }
 
+    /// Returns the vectors of `peer`, which may be one that a server before has announced.
+    fn eventfds(&self, peer: PeerId) -> Option<&[Arc<OwnedFd>]> {
+        let announced = self.session.vectors(peer);
+        announced.or_else(|| self.former.vectors(peer))
+    }
+
     /// Returns the eventfds of this peer's own vectors.
     fn own(&self) -> &[Arc<OwnedFd>] {
         self.session.own()
@@ -374,10 +383,7 @@ impl Peer {
 
     /// Returns the eventfd of `vector` of `peer`.
     fn eventfd(&self, peer: PeerId, vector: VectorIndex) -> Result<&Arc<OwnedFd>, RingError> {
-        let eventfds = self
-            .session
-            .vectors(peer)
-            .ok_or(RingError::UnknownPeer { peer })?;
+        let eventfds = self.eventfds(peer).ok_or(RingError::UnknownPeer { peer })?;
         eventfds
             .get(usize::from(vector.0))
             .ok_or(RingError::UnknownVector {
@@ -385,6 +391,44 @@ impl Peer {
                 vector,
                 vectors: eventfds.len(),
             })
+    }
+}
+
+/// A connection on which the handshake is done, up to the first vector of its own.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    link: Link,
+    session: Session<Arc<OwnedFd>>,
+    id: PeerId,
+    mapping: Mapping,
+}
+
+impl Joined {
+    /// Joins the server at `path`.
+    pub(crate) fn at(path: &Path, deadline: Deadline) -> Result<Self, ConnectError> {
+        let mut handshake = Handshake {
+            link: Link::open(path, deadline)?,
+            session: Session::new(),
+            deadline,
+        };
+        let id = handshake.until(Step::Identity, |outcome| match outcome {
+            Outcome::Identity(id) => Some(id),
+            _ => None,
+        })?;
+        let memory = handshake.until(Step::Memory, |outcome| match outcome {
+            Outcome::Memory(memory) => Some(memory),
+            _ => None,
+        })?;
+        let mapping = Mapping::of(memory).map_err(ConnectError::Memory)?;
+        while handshake.session.own().is_empty() {
+            handshake.step(Step::OwnVector)?;
+        }
+        Ok(Self {
+            link: handshake.link,
+            session: handshake.session,
+            id,
+            mapping,
+        })
     }
 }
 

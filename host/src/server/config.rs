@@ -7,8 +7,22 @@ use std::path::PathBuf;
 use super::access::Access;
 use super::backing::{is_posix_name, Backing, FileAtEnd};
 use super::limits::MAX_CLIENTS;
+use crate::admin;
 use crate::protocol::MAX_VECTORS;
 use crate::size::{self, SizeError};
+
+/// Where a server answers requests about itself (see [`crate::admin`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// At the path of the socket with `.admin` appended to the name, where
+    /// [`Admin::of`](crate::admin::Admin::of) looks for it.
+    #[default]
+    Beside,
+    /// At this path.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
+}
 
 /// The configuration of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +45,14 @@ pub struct Config {
     pub backing: Backing,
     /// What becomes of the file of the shared memory, if it has a name, when the server ends.
     pub file_at_end: FileAtEnd,
+    /// Where the server answers requests about itself. That socket has the access of the other:
+    /// whoever may connect there has the memory anyway.
+    pub admin: AdminSocket,
 }
 
 impl Config {
     /// Creates the configuration of a server at `socket` with a sealed memfd of `size_bytes` and
-    /// `vectors` vectors for each client, open to the owner only.
+    /// `vectors` vectors for each client, open to the owner only, with an admin socket beside it.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>, size_bytes: u64, vectors: u16) -> Self {
         Self {
@@ -47,6 +64,17 @@ impl Config {
             memory_access: None,
             backing: Backing::Memfd,
             file_at_end: FileAtEnd::Keep,
+            admin: AdminSocket::Beside,
+        }
+    }
+
+    /// Returns the path of the admin socket, if there is to be one.
+    #[must_use]
+    pub fn admin_path(&self) -> Option<PathBuf> {
+        match &self.admin {
+            AdminSocket::Beside => Some(admin::socket_beside(&self.socket)),
+            AdminSocket::At(path) => Some(path.clone()),
+            AdminSocket::Off => None,
         }
     }
 

@@ -68,6 +68,8 @@ pub enum Refusal {
     NoIdLeft,
     /// The system has no eventfd for it.
     System(Errno),
+    /// The system does not let the server watch its connection.
+    Watch(Errno),
 }
 
 impl Event {
@@ -135,6 +137,7 @@ impl fmt::Display for Refusal {
                 "every ID has been used; restart the server once its clients have stopped"
             ),
             Self::System(error) => write!(f, "no eventfd for it: {error}"),
+            Self::Watch(error) => write!(f, "its connection cannot be watched: {error}"),
         }
     }
 }

@@ -60,13 +60,24 @@ impl Ids {
 
     /// Takes the next ID; `None` if all have been used.
     pub(super) fn take(&mut self) -> Option<PeerId> {
-        let id = self.given.next;
-        if id >= COUNT {
-            return None;
+        let id = self.next()?;
+        self.ledger.note(id.0);
+        self.given.next = id.0 + 1;
+        Some(id)
+    }
+
+    /// Returns the ID that the next client gets; `None` if all have been used.
+    pub(super) const fn next(&self) -> Option<PeerId> {
+        if self.given.next < COUNT {
+            Some(PeerId(self.given.next))
+        } else {
+            None
         }
-        self.ledger.note(id);
-        self.given.next = id + 1;
-        Some(PeerId(id))
+    }
+
+    /// Returns how many IDs are left.
+    pub(super) const fn remaining(&self) -> u16 {
+        COUNT.saturating_sub(self.given.next)
     }
 
     /// Notes that a client which knows its ID was cut off by the server.
@@ -107,8 +118,11 @@ mod tests {
     fn ids_ascend_and_end_before_32768() {
         let mut ids = ids_from(0);
         for id in 0..32768 {
+            assert_eq!(ids.next(), Some(PeerId(id)));
+            assert_eq!(ids.remaining(), 32768 - id);
             assert_eq!(ids.take(), Some(PeerId(id)));
         }
+        assert_eq!((ids.next(), ids.remaining()), (None, 0));
         assert_eq!(ids.take(), None);
         assert_eq!(ids.take(), None);
         ids.note_empty();

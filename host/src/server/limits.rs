@@ -17,13 +17,22 @@ pub const MAX_CLIENTS: usize = 1024;
 /// signals, a client being refused, and a few for the program around the server.
 const RESERVED: u64 = 16;
 
-/// The most descriptors under way to one client.
+/// The most descriptors under way to one client, where the limit of descriptors is just enough.
 ///
 /// The kernel lets one user have as many descriptors in sockets, sent and not yet received,
 /// as a process may have open (unless privileged). If clients that do not read could use
-/// them up, the others would get nothing; so they are reckoned with like open ones. The
-/// smallest send buffer holds six messages in Linux 6.18.
-pub(super) const IN_FLIGHT: u64 = 8;
+/// them up, the others would get nothing; so they are reckoned with like open ones, and the
+/// send buffer of a connection holds no more. The least that the kernel gives is for this many.
+pub(super) const MIN_IN_FLIGHT: u64 = 8;
+
+/// The same where the limit is plenty. A client that reads is woken, and wakes the server, less
+/// often with a larger buffer: with this a message costs two thirds of what it does with the
+/// least, and with ten times as much not measurably less (Linux 6.18).
+pub(super) const MAX_IN_FLIGHT: u64 = 32;
+
+/// The least that the kernel reckons a message of 8 bytes to take of a send buffer: the two
+/// structures that it keeps for each. In Linux 6.18 it is 768.
+const MESSAGE_FOOTPRINT: u64 = 576;
 
 /// Raises this process's soft limit of open file descriptors to the hard one.
 ///
@@ -68,14 +77,18 @@ pub enum LimitSource {
 
 impl ClientLimit {
     /// Returns the limit for clients with `vectors` vectors in this process, where at most
-    /// `wanted` are asked for.
+    /// `wanted` are asked for, and the server may need `others` descriptors for something else.
     ///
     /// # Errors
     ///
     /// - [`BindError::TooFewDescriptors`]: the descriptors do not suffice for `wanted`, or if that is
     ///   `None`, not even for two, and one alone has nobody to talk to.
-    pub(super) fn of_process(vectors: u16, wanted: Option<usize>) -> Result<Self, BindError> {
-        Self::within(getrlimit(Resource::Nofile).current, vectors, wanted)
+    pub(super) fn of_process(
+        vectors: u16,
+        wanted: Option<usize>,
+        others: u64,
+    ) -> Result<Self, BindError> {
+        Self::within(getrlimit(Resource::Nofile).current, vectors, wanted, others)
     }
 
     /// The same for a limit of `descriptors`, where `None` is no limit.
@@ -83,18 +96,20 @@ impl ClientLimit {
         descriptors: Option<u64>,
         vectors: u16,
         wanted: Option<usize>,
+        others: u64,
     ) -> Result<Self, BindError> {
+        let reserved = RESERVED + others;
         // A client takes its connection and one eventfd for each vector, and of the other
         // allowance, which is of the same size, what is under way to it.
-        let each = (u64::from(vectors) + 1).max(IN_FLIGHT);
+        let each = (u64::from(vectors) + 1).max(MIN_IN_FLIGHT);
         let limit = descriptors.unwrap_or(u64::MAX);
-        let allowed = usize::try_from(limit.saturating_sub(RESERVED) / each).unwrap_or(usize::MAX);
+        let allowed = usize::try_from(limit.saturating_sub(reserved) / each).unwrap_or(usize::MAX);
         let clients = wanted.unwrap_or(2);
         if allowed < clients {
             return Err(BindError::TooFewDescriptors {
                 clients,
                 vectors,
-                needed: RESERVED + each * clients as u64,
+                needed: reserved + each * clients as u64,
                 limit,
             });
         }
@@ -131,13 +146,30 @@ impl fmt::Display for LimitSource {
     }
 }
 
+/// Returns how many descriptors may be under way to each of `clients` clients.
+pub(super) fn in_flight(clients: usize) -> u64 {
+    in_flight_within(getrlimit(Resource::Nofile).current, clients)
+}
+
+/// The same for a limit of `descriptors`, where `None` is no limit.
+fn in_flight_within(descriptors: Option<u64>, clients: usize) -> u64 {
+    let each = descriptors.map_or(MAX_IN_FLIGHT, |limit| limit / clients.max(1) as u64);
+    each.clamp(MIN_IN_FLIGHT, MAX_IN_FLIGHT)
+}
+
+/// Returns the bytes to ask for as a send buffer that holds at most `in_flight` messages.
+pub(super) fn send_buffer(in_flight: u64) -> usize {
+    // The kernel gives twice what it is asked for, and takes messages until it is full.
+    usize::try_from(in_flight * MESSAGE_FOOTPRINT / 2).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Returns the number of clients and what decides it, where it is not asked for.
     fn within(descriptors: Option<u64>, vectors: u16) -> (usize, LimitSource) {
-        let limit = ClientLimit::within(descriptors, vectors, None).unwrap();
+        let limit = ClientLimit::within(descriptors, vectors, None, 0).unwrap();
         (limit.clients, limit.source)
     }
 
@@ -156,18 +188,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_under_way_to_all_clients_stays_within_the_limit() {
+        assert_eq!(in_flight_within(Some(1024), 112), 9);
+        assert_eq!(in_flight_within(Some(1024), 126), MIN_IN_FLIGHT);
+        assert_eq!(in_flight_within(Some(20_000), MAX_CLIENTS), 19);
+        assert_eq!(in_flight_within(Some(u64::MAX), 2), MAX_IN_FLIGHT);
+        assert_eq!(in_flight_within(None, MAX_CLIENTS), MAX_IN_FLIGHT);
+        for limit in (32..5000).step_by(7) {
+            for vectors in [1, 2, 8, 100] {
+                let Ok(most) = ClientLimit::within(Some(limit), vectors, None, 0) else {
+                    continue;
+                };
+                let each = in_flight_within(Some(limit), most.clients);
+                assert!(most.clients as u64 * each <= limit);
+            }
+        }
+    }
+
+    #[test]
     fn fewer_than_two_clients_are_refused() {
         assert_eq!(
-            ClientLimit::within(Some(1024), 2048, None),
+            ClientLimit::within(Some(1024), 2048, None, 10),
             Err(BindError::TooFewDescriptors {
                 clients: 2,
                 vectors: 2048,
-                needed: 4114,
+                needed: 4124,
                 limit: 1024
             })
         );
-        assert!(ClientLimit::within(Some(0), 1, None).is_err());
-        assert!(ClientLimit::within(Some(31), 1, None).is_err());
+        assert!(ClientLimit::within(Some(0), 1, None, 0).is_err());
+        assert!(ClientLimit::within(Some(31), 1, None, 0).is_err());
         assert_eq!(within(Some(32), 1).0, 2);
     }
 
@@ -175,7 +225,7 @@ mod tests {
     fn a_number_asked_for_is_given_or_refused_with_the_numbers() {
         for wanted in [1, 126] {
             assert_eq!(
-                ClientLimit::within(Some(1024), 1, Some(wanted)),
+                ClientLimit::within(Some(1024), 1, Some(wanted), 0),
                 Ok(ClientLimit {
                     clients: wanted,
                     source: LimitSource::Config
@@ -183,7 +233,7 @@ mod tests {
             );
         }
         assert_eq!(
-            ClientLimit::within(Some(1024), 1, Some(127)),
+            ClientLimit::within(Some(1024), 1, Some(127), 0),
             Err(BindError::TooFewDescriptors {
                 clients: 127,
                 vectors: 1,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server: gives its clients IDs, the shared memory and eventfds, and tells them of each other.
 //!
-//! One thread and a `poll` loop; all sockets are non-blocking. What a client may do
-//! to the others decides the design:
+//! One thread and one loop; all sockets are non-blocking. Newcomers come first: whoever connects is sent
+//! its ID and the memory at once, for which QEMU waits, and the news for everybody else
+//! goes out in turns, a few messages to each client, with a look for newcomers in between (`turns`).
+//! What a client may do to the others decides the rest of the design:
 //!
 //! | a client that | costs the others |
 //! | --- | --- |
@@ -19,6 +21,8 @@ mod access;
 mod backing;
 mod client;
 mod config;
+mod counters;
+mod desk;
 mod error;
 mod event;
 mod ids;
@@ -27,12 +31,18 @@ mod limits;
 mod lock;
 mod memory;
 mod named_file;
+mod pending;
+mod pid_file;
 mod predecessor;
+mod process;
 mod queue;
 mod registry;
 mod running;
+mod sending;
 mod socket;
 mod stop;
+mod survey;
+mod turns;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -44,29 +54,38 @@ use rustix::io::Errno;
 
 pub use access::{Access, DEFAULT_MODE};
 pub use backing::{Backing, FileAtEnd, HugePages};
-pub use config::{Config, ConfigError};
+pub use config::{AdminSocket, Config, ConfigError};
 pub use error::BindError;
 pub use event::{Event, Fault, Refusal};
 pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
+pub use pid_file::{PidFile, PidFileError};
 pub use predecessor::{Inheritance, Predecessor};
 pub use running::RunningServer;
 pub use stop::Stop;
 
 use crate::deadline::{timespec, Deadline};
+use desk::{Birth, Desk, Subject, ADMIN_DESCRIPTORS};
 use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
 use lock::Lock;
 use named_file::{identity, NamedFile};
-use registry::{refuse, Registry, RETRY_INTERVAL};
+use registry::{refuse, Registry};
 use socket::Listener;
+use turns::{Turns, RETRY_INTERVAL};
 
-/// How long clients that do not read can delay the end of the server.
+/// How long clients that do not read can delay the end of the server, and how much longer for each client.
 const DISMISSAL_LIMIT: Duration = Duration::from_millis(200);
+const DISMISSAL_LIMIT_EACH: Duration = Duration::from_millis(2);
+
+/// The most connections accepted between two turns of the others.
+const ACCEPTS: usize = 16;
 
 /// A server that listens. Dropping it removes the socket.
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
+    desk: Desk,
+    birth: Birth,
     registry: Registry,
     memory: Arc<OwnedFd>,
     /// The file of the memory, if it is to go with the server.
@@ -113,15 +132,27 @@ impl Server {
         listen: impl FnOnce(&mut Config) -> Result<Listener, BindError>,
     ) -> Result<Self, BindError> {
         config.check()?;
-        let client_limit = ClientLimit::of_process(config.vectors, config.max_clients)?;
+        let others = match config.admin {
+            AdminSocket::Off => 0,
+            AdminSocket::Beside | AdminSocket::At(_) => ADMIN_DESCRIPTORS,
+        };
+        let client_limit = ClientLimit::of_process(config.vectors, config.max_clients, others)?;
         let grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
             step: "create an eventfd",
             error,
         })?;
+        let turns = Turns::new().map_err(|error| BindError::System {
+            step: "create an epoll instance",
+            error,
+        })?;
         // Whoever connects is to find the memory ready, so the socket comes last.
         let memory = memory::NewMemory::create(&config, &grant)?;
         let listener = listen(&mut config)?;
+        let admin = match config.admin_path() {
+            Some(path) => Some(Listener::bind(&path, &config.access.resolve()?)?),
+            None => None,
+        };
         let failed = |error| BindError::System {
             step: "look at the shared memory",
             error,
@@ -141,7 +172,10 @@ impl Server {
         let memory = Arc::new(memory);
         Ok(Self {
             listener,
+            desk: Desk::new(admin),
+            birth: Birth::now(),
             registry: Registry::new(
+                turns,
                 Arc::clone(&memory),
                 config.vectors,
                 client_limit.clients,
@@ -207,47 +241,50 @@ impl Server {
 
     /// Serves until it is stopped, and reports what happens to `observer`, which must not block.
     ///
-    /// At the end the socket is gone, every client has been told that all others have left,
+    /// At the end the sockets are gone, every client has been told that all others have left,
     /// and those that were about to connect have been refused; for a socket handed down see
     /// [`Server::bind_at`].
     ///
     /// # Errors
     ///
-    /// The error of `poll`, which only fails for want of memory.
+    /// The error of `poll` or `epoll_wait`, which only fail for want of memory.
     pub fn run(mut self, mut observer: impl FnMut(&Event)) -> std::io::Result<()> {
         let result = self.serve(&mut observer);
-        observer(&Event::Stopping {
-            connected: self.registry.peers().count(),
-        });
+        let connected = self.registry.peers().count();
+        observer(&Event::Stopping { connected });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
         // A socket handed down lives on, and they wait for the next server.
         while let Some(socket) = self.listener.accept_last() {
             refuse(&socket);
         }
         drop(self.listener);
-        self.registry.dismiss(DISMISSAL_LIMIT);
+        drop(self.desk);
+        let each = u32::try_from(connected).unwrap_or(u32::MAX);
+        let limit = DISMISSAL_LIMIT + DISMISSAL_LIMIT_EACH.saturating_mul(each);
+        self.registry.dismiss(limit);
         Ok(result?)
     }
 
     fn serve(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
         let mut accepting = true;
         loop {
-            let ready = self.wait(accepting)?;
+            let mut ready = self.wait(accepting)?;
             if ready.stop {
                 return Ok(());
             }
             if self.alive.as_mut().is_some_and(Alive::is_due) {
                 observer(&Event::Alive);
             }
-            self.registry.retry();
-            for (peer, events) in ready.clients {
-                self.registry.notice(peer, events, observer);
+            // Before newcomers: one that leaves makes room.
+            if ready.clients {
+                self.registry.notice(observer)?;
             }
             if ready.listener || !accepting {
                 match self.accept(observer) {
                     Ok(()) => accepting = true,
                     // Most likely out of descriptors, with the client still waiting: polling would spin.
                     Err(error) => {
+                        self.registry.note_accept_failure();
                         if accepting {
                             observer(&Event::AcceptFailed(error));
                         }
@@ -256,6 +293,16 @@ impl Server {
                 }
             }
             self.registry.flush(observer);
+            self.desk.serve(
+                &mut ready.desk.drain(..),
+                &mut Subject {
+                    config: &self.config,
+                    birth: self.birth,
+                    client_limit: self.client_limit,
+                    memory: &self.memory,
+                    registry: &mut self.registry,
+                },
+            );
         }
     }
 
@@ -269,12 +316,15 @@ impl Server {
         let mut fds = vec![
             PollFd::new(&self.stop, PollFlags::IN),
             PollFd::new(&self.listener, listener_events),
+            PollFd::new(&self.registry, PollFlags::IN),
         ];
-        fds.extend(self.registry.interests());
+        fds.extend(self.desk.interests());
         let again = !accepting || self.registry.wants_retry();
         let limits = [
+            self.registry.is_due().then_some(Duration::ZERO),
             again.then_some(RETRY_INTERVAL),
             self.alive.map(|alive| alive.due.remaining()),
+            self.desk.patience(),
         ];
         let limit = limits.into_iter().flatten().min().and_then(timespec);
         match poll(&mut fds, limit.as_ref()) {
@@ -286,20 +336,24 @@ impl Server {
         Ok(Ready {
             stop: !next().is_empty(),
             listener: !next().is_empty(),
-            clients: self.registry.peers().zip(events).collect(),
+            clients: !next().is_empty(),
+            desk: events.collect(),
         })
     }
 
-    /// Accepts one connection, if one still waits.
+    /// Accepts connections that wait, but not so many that the others would have to wait for long.
     fn accept(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
-        match self.listener.accept() {
-            Ok(socket) => {
-                observer(&self.registry.admit(socket));
-                Ok(())
+        for accepted in 0..ACCEPTS {
+            match self.listener.accept() {
+                Ok(socket) => observer(&self.registry.admit(socket)),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => break,
+                // Without a descriptor left the kernel says so even if nobody waits.
+                Err(_) if accepted > 0 => break,
+                Err(error) => return Err(error),
             }
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(()),
-            Err(error) => Err(error),
         }
+        Ok(())
     }
 }
 
@@ -325,7 +379,8 @@ impl Alive {
 struct Ready {
     stop: bool,
     listener: bool,
-    clients: Vec<(ivshmem::PeerId, PollFlags)>,
+    clients: bool,
+    desk: Vec<PollFlags>,
 }
 
 /// Returns what the record of a server before says to one whose memory is `memory`.

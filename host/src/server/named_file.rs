@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{lstat, unlink, Stat};
 
 /// A file, removed on drop unless another has taken its place.
+///
+/// Who has one keeps the file open, or the socket that is bound to it: else the system may give its number to another.
 #[derive(Debug)]
 pub(super) struct NamedFile {
     /// `None` if it stays.

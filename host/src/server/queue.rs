@@ -17,7 +17,7 @@
 //! Had it joined after t, its entry would stand behind the oldest departure and none of
 //! it would have been sent. So all of them were connected at t.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -32,21 +32,34 @@ pub(super) struct Vectors {
     pub(super) eventfds: Vec<OwnedFd>,
 }
 
+/// An entry. A departure is looked for in up to a thousand queues of a thousand entries, so
+/// they are small, and the ID stands in the entry itself.
 #[derive(Debug)]
 enum Entry {
     Number(i64),
     Memory(Arc<OwnedFd>),
-    /// Invariant: `next` is the index of an eventfd of `of`.
+    /// Invariants: `id` is that of `of`; `next` is the index of an eventfd of `of`.
     Peer {
+        id: PeerId,
+        next: u16,
         of: Arc<Vectors>,
-        next: usize,
     },
 }
+
+const _: () = assert!(size_of::<Entry>() == 16);
+
+/// Room for entries that an empty queue keeps.
+const QUIET_ENTRIES: usize = 64;
+
+/// Messages of a greeting: version, ID and memory.
+pub(super) const GREETING: usize = 3;
 
 /// Messages to one client, in order.
 #[derive(Debug)]
 pub(super) struct Queue {
     entries: VecDeque<Entry>,
+    /// Messages sent so far.
+    sent: u64,
 }
 
 impl Queue {
@@ -58,6 +71,7 @@ impl Queue {
                 Entry::Number(i64::from(id.0)),
                 Entry::Memory(memory),
             ]),
+            sent: 0,
         }
     }
 
@@ -65,11 +79,28 @@ impl Queue {
         self.entries.is_empty()
     }
 
+    /// Returns how many messages wait.
+    pub(super) fn waiting(&self) -> usize {
+        let messages = self.entries.iter().map(|entry| match entry {
+            Entry::Number(_) | Entry::Memory(_) => 1,
+            Entry::Peer { of, next, .. } => of.eventfds.len() - usize::from(*next),
+        });
+        messages.sum()
+    }
+
+    /// Returns how many messages have been sent.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Adds the vectors of a peer, or of the client itself.
     pub(super) fn announce(&mut self, of: &Arc<Vectors>) {
         if !of.eventfds.is_empty() {
-            let of = Arc::clone(of);
-            self.entries.push_back(Entry::Peer { of, next: 0 });
+            self.entries.push_back(Entry::Peer {
+                id: of.id,
+                next: 0,
+                of: Arc::clone(of),
+            });
         }
     }
 
@@ -80,7 +111,7 @@ impl Queue {
         let entry = self
             .entries
             .iter()
-            .position(|entry| matches!(entry, Entry::Peer { of, .. } if of.id == peer));
+            .position(|entry| matches!(entry, Entry::Peer { id, .. } if *id == peer));
         let removed = entry.and_then(|index| self.entries.remove(index));
         let unheard_of = matches!(removed, Some(Entry::Peer { next: 0, .. }));
         if !unheard_of {
@@ -88,24 +119,45 @@ impl Queue {
         }
     }
 
+    /// Withdraws all of `peers`, in one pass over the queue.
+    ///
+    /// Each must have been announced, and not be withdrawn already.
+    pub(super) fn withdraw_all(&mut self, mut peers: BTreeSet<PeerId>) {
+        self.entries.retain(|entry| match entry {
+            Entry::Peer { id, next: 0, .. } => !peers.remove(id),
+            Entry::Peer { id, .. } => !peers.contains(id),
+            Entry::Number(_) | Entry::Memory(_) => true,
+        });
+        let departures = peers.iter().map(|peer| Entry::Number(i64::from(peer.0)));
+        self.entries.extend(departures);
+    }
+
     /// Returns the number and descriptor of the message to be sent next.
     pub(super) fn front(&self) -> Option<(i64, Option<BorrowedFd<'_>>)> {
         Some(match self.entries.front()? {
             Entry::Number(number) => (*number, None),
             Entry::Memory(memory) => (MEMORY, Some(memory.as_fd())),
-            Entry::Peer { of, next } => (i64::from(of.id.0), Some(of.eventfds[*next].as_fd())),
+            Entry::Peer { id, next, of } => (
+                i64::from(id.0),
+                Some(of.eventfds[usize::from(*next)].as_fd()),
+            ),
         })
     }
 
     /// Notes that the message at the front has been sent.
     pub(super) fn advance(&mut self) {
-        if let Some(Entry::Peer { of, next }) = self.entries.front_mut() {
+        self.sent += 1;
+        if let Some(Entry::Peer { next, of, .. }) = self.entries.front_mut() {
             *next += 1;
-            if *next < of.eventfds.len() {
+            if usize::from(*next) < of.eventfds.len() {
                 return;
             }
         }
         self.entries.pop_front();
+        if self.entries.is_empty() && self.entries.capacity() > QUIET_ENTRIES {
+            // A newcomer's queue is as long as there are clients, and then almost always empty.
+            self.entries = VecDeque::new();
+        }
     }
 }
 
@@ -159,8 +211,11 @@ mod tests {
         let mut queue = greeted();
         queue.announce(&vectors(8, 3));
         assert_eq!(send(&mut queue, 1), [(8, true)]);
+        assert_eq!(queue.waiting(), 2);
         queue.withdraw(PeerId(8));
+        assert_eq!(queue.waiting(), 1);
         assert_eq!(send(&mut queue, 9), [(8, false)]);
+        assert_eq!((queue.waiting(), queue.sent()), (0, 5));
     }
 
     #[test]
@@ -171,6 +226,29 @@ mod tests {
         queue.announce(&vectors(9, 1));
         queue.withdraw(PeerId(8));
         assert_eq!(send(&mut queue, 9), [(9, true), (8, false)]);
+    }
+
+    #[test]
+    fn an_empty_queue_keeps_no_room_for_a_crowd() {
+        let mut queue = greeted();
+        for id in 100..1100 {
+            queue.announce(&vectors(id, 1));
+        }
+        assert_eq!(send(&mut queue, 2000).len(), 1000);
+        assert!(queue.entries.capacity() <= QUIET_ENTRIES);
+    }
+
+    #[test]
+    fn when_all_others_leave_only_those_heard_of_are_mentioned() {
+        let mut queue = greeted();
+        for (id, count) in [(3, 2), (4, 3), (7, 2), (8, 1)] {
+            queue.announce(&vectors(id, count));
+        }
+        assert_eq!(send(&mut queue, 3), [(3, true), (3, true), (4, true)]);
+        queue.withdraw(PeerId(3));
+        queue.withdraw_all(BTreeSet::from([4, 8].map(PeerId)));
+        let rest = [(7, true), (7, true), (3, false), (4, false)];
+        assert_eq!(send(&mut queue, 9), rest);
     }
 
     #[test]

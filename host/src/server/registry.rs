@@ -1,45 +1,74 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is connected, and who has to be told what.
 
+mod farewell;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ivshmem::PeerId;
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::PeerCredentials;
-use rustix::event::{eventfd, EventfdFlags, PollFd, PollFlags};
+use rustix::event::epoll::EventFlags;
+use rustix::event::{eventfd, EventfdFlags};
 
-use super::client::{send, Client, Departure};
+use super::client::{Client, Departure};
 use super::event::{Event, Refusal};
 use super::ids::Ids;
-use super::queue::{Queue, Vectors};
-use crate::deadline::Deadline;
+use super::limits;
+use super::process::Process;
+use super::queue::{Queue, Vectors, GREETING};
+use super::sending::send;
+use super::survey::{Progress, Survey};
+use super::turns::Turns;
+use crate::admin::Counters;
 use crate::protocol::REFUSAL;
 
-/// How long to wait before sending again what the kernel had no room for.
-pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+/// Messages that a client is sent in one turn.
+const TURN: usize = 16;
+
+/// Messages sent between two looks for newcomers and departures: a fifth of a millisecond.
+const SLICE: usize = 128;
+
+/// Departures dealt with between two looks for newcomers; each concerns every other client's queue.
+const REMOVALS: usize = 8;
 
 /// The connected clients.
 #[derive(Debug)]
 pub(super) struct Registry {
     clients: BTreeMap<PeerId, Client>,
+    /// Clients that have been greeted, and of whom nobody has been told yet.
+    newcomers: Vec<Arc<Vectors>>,
+    turns: Turns,
     ids: Ids,
     memory: Arc<OwnedFd>,
     vectors: u16,
     limit: usize,
+    send_buffer: usize,
+    /// Without the messages to those who are connected.
+    counters: Counters,
 }
 
 impl Registry {
     /// Creates an empty registry for at most `limit` clients with `vectors` vectors each.
-    pub(super) fn new(memory: Arc<OwnedFd>, vectors: u16, limit: usize, ids: Ids) -> Self {
+    pub(super) fn new(
+        turns: Turns,
+        memory: Arc<OwnedFd>,
+        vectors: u16,
+        limit: usize,
+        ids: Ids,
+    ) -> Self {
         Self {
             clients: BTreeMap::new(),
+            newcomers: Vec::new(),
+            turns,
             ids,
             memory,
             vectors,
             limit,
+            send_buffer: limits::send_buffer(limits::in_flight(limit)),
+            counters: Counters::default(),
         }
     }
 
@@ -48,26 +77,62 @@ impl Registry {
         self.clients.keys().copied()
     }
 
-    /// Returns what to poll for, in the order of [`Registry::peers`].
-    pub(super) fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
-        self.clients.values().map(|client| {
-            let (socket, events) = client.interest();
-            PollFd::from_borrowed_fd(socket, events)
-        })
+    /// Returns the clients, by ascending ID.
+    pub(super) fn clients(&self) -> impl Iterator<Item = (PeerId, &Client)> {
+        self.clients.iter().map(|(&id, client)| (id, client))
     }
 
+    pub(super) const fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Returns what has happened so far.
+    pub(super) fn counters(&self) -> Counters {
+        let sent = self.clients.values().map(|client| client.queue.sent());
+        let mut counters = self.counters;
+        counters.messages_sent += sent.sum::<u64>();
+        counters
+    }
+
+    /// Counts a connection that could not be accepted.
+    pub(super) fn note_accept_failure(&mut self) {
+        self.counters.accept_failures += 1;
+    }
+
+    /// Begins a look at everybody's doorbells.
+    pub(super) fn begin_survey(&self) -> Survey {
+        Survey::of(&self.clients)
+    }
+
+    /// Goes on with `survey`.
+    pub(super) fn survey(&mut self, survey: &mut Survey) -> Progress {
+        survey.step(&mut self.clients)
+    }
+
+    /// Returns whether [`Registry::flush`] has something to do now.
+    pub(super) fn is_due(&self) -> bool {
+        self.turns.is_due()
+    }
+
+    /// Returns whether [`Registry::flush`] is to be called after [`RETRY_INTERVAL`](super::turns::RETRY_INTERVAL) at the latest.
     pub(super) fn wants_retry(&self) -> bool {
-        self.clients.values().any(Client::wants_retry)
+        self.turns.wants_retry()
     }
 
-    /// Makes the other end of `socket` a client, or refuses it.
+    /// Makes the other end of `socket` a client and sends it its ID and the memory, or refuses it.
+    ///
+    /// QEMU waits for these two in its start-up, and for nothing else; so they go before the news for
+    /// others, which [`Registry::flush`] sends.
     pub(super) fn admit(&mut self, socket: OwnedFd) -> Event {
-        // 0 stands for a process that this one cannot see, in another PID namespace.
-        let pid = getsockopt(&socket, PeerCredentials)
-            .ok()
-            .map(|credentials| credentials.pid())
-            .filter(|&pid| pid != 0);
-        let vectors = match self.prepare() {
+        let event = self.take_in(socket);
+        self.counters.note(&event);
+        event
+    }
+
+    fn take_in(&mut self, socket: OwnedFd) -> Event {
+        let process = Process::behind(&socket);
+        let pid = process.pid;
+        let vectors = match self.prepare(&socket) {
             Ok(vectors) => Arc::new(vectors),
             Err(reason) => {
                 refuse(&socket);
@@ -75,14 +140,13 @@ impl Registry {
             }
         };
         let peer = vectors.id;
-        let mut queue = Queue::greeting(peer, Arc::clone(&self.memory));
-        for other in self.clients.values_mut() {
-            other.queue.announce(&vectors);
-            queue.announce(&other.vectors);
-        }
-        queue.announce(&vectors);
-        self.clients
-            .insert(peer, Client::new(socket, vectors, queue));
+        let queue = Queue::greeting(peer, Arc::clone(&self.memory));
+        let own = Arc::clone(&vectors);
+        let mut client = Client::new(socket, process, self.send_buffer, own, queue);
+        // One that is gone already will be found so at its turn.
+        let _ = client.flush(GREETING);
+        self.clients.insert(peer, client);
+        self.newcomers.push(vectors);
         Event::Joined {
             peer,
             pid,
@@ -90,8 +154,35 @@ impl Registry {
         }
     }
 
-    /// Provides what a new client needs: an ID and eventfds.
-    fn prepare(&mut self) -> Result<Vectors, Refusal> {
+    /// Has everybody told of the newcomers, and the newcomers of everybody and themselves.
+    fn introduce(&mut self) {
+        let newcomers = std::mem::take(&mut self.newcomers);
+        let Some(first) = newcomers.first().map(|vectors| vectors.id) else {
+            return;
+        };
+        let everybody: Vec<_> = self
+            .clients
+            .values()
+            .map(|client| Arc::clone(&client.vectors))
+            .collect();
+        for (&peer, client) in &mut self.clients {
+            // IDs ascend, so a newcomer's own vectors come after those who were there before.
+            let is_newcomer = peer >= first;
+            let news = if is_newcomer { &everybody } else { &newcomers };
+            for vectors in news {
+                client.queue.announce(vectors);
+            }
+            if is_newcomer {
+                // It has just been sent its greeting.
+                self.turns.place(peer, client);
+            } else {
+                self.turns.line_up(peer, client);
+            }
+        }
+    }
+
+    /// Provides what a new client needs: an ID, eventfds, and somebody who watches its connection.
+    fn prepare(&mut self, socket: &OwnedFd) -> Result<Vectors, Refusal> {
         if self.clients.len() >= self.limit {
             return Err(Refusal::Full { limit: self.limit });
         }
@@ -102,55 +193,88 @@ impl Registry {
             .collect::<Result<Vec<_>, _>>()
             .map_err(Refusal::System)?;
         let id = self.ids.take().ok_or(Refusal::NoIdLeft)?;
+        self.turns.enter(id, socket).map_err(Refusal::Watch)?;
         Ok(Vectors { id, eventfds })
     }
 
-    /// Passes on the events that a poll has found at the connection of `peer`.
-    pub(super) fn notice(
-        &mut self,
-        peer: PeerId,
-        events: PollFlags,
-        observer: &mut dyn FnMut(&Event),
-    ) {
-        let departure = self
-            .clients
-            .get_mut(&peer)
-            .and_then(|client| client.notice(events).err());
-        if let Some(departure) = departure {
-            self.remove(peer, departure, observer);
-        }
-    }
-
-    /// Lets those try again that the kernel had no room for.
-    pub(super) fn retry(&mut self) {
-        self.clients.values_mut().for_each(Client::retry);
-    }
-
-    /// Sends everybody what can be sent without waiting, and removes those found gone.
-    pub(super) fn flush(&mut self, observer: &mut dyn FnMut(&Event)) {
-        // A removal gives the others something to send; each round but the last removes a client.
-        loop {
-            let gone: Vec<_> = self
-                .clients
-                .iter_mut()
-                .filter_map(|(&id, client)| Some((id, client.flush().err()?)))
-                .collect();
-            if gone.is_empty() {
-                return;
+    /// Takes note of what has happened at the connections.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system, which has none for a caller that does nothing wrong.
+    pub(super) fn notice(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
+        let mut removals = 0;
+        for (peer, events) in self.turns.events()? {
+            if removals == REMOVALS {
+                // What has not been looked at comes again.
+                break;
             }
-            for (peer, departure) in gone {
+            let Some(client) = self.clients.get_mut(&peer) else {
+                continue;
+            };
+            if let Err(departure) = client.notice(events) {
                 self.remove(peer, departure, observer);
+                removals += 1;
+            } else if events.contains(EventFlags::OUT) {
+                self.turns.resume(peer, client);
             }
         }
+        Ok(())
+    }
+
+    /// Sends a slice of what can be sent without waiting, and removes those found gone.
+    pub(super) fn flush(&mut self, observer: &mut dyn FnMut(&Event)) {
+        self.introduce();
+        self.retry();
+        let mut left = SLICE;
+        while left > 0 {
+            let Some(peer) = self.turns.next() else {
+                return;
+            };
+            let cost = match self.turn(peer) {
+                Ok(sent) => sent.max(1),
+                Err(departure) => {
+                    self.remove(peer, departure, observer);
+                    SLICE / REMOVALS
+                }
+            };
+            left = left.saturating_sub(cost);
+        }
+    }
+
+    /// Lets those line up again for whom the kernel was short of something a while ago.
+    fn retry(&mut self) {
+        for peer in self.turns.retry() {
+            if let Some(client) = self.clients.get_mut(&peer) {
+                self.turns.resume(peer, client);
+            }
+        }
+    }
+
+    /// Lets `peer`, which stood at the front of the line, have its turn, and returns how many messages it was sent.
+    fn turn(&mut self, peer: PeerId) -> Result<usize, Departure> {
+        // It may have left since it lined up.
+        let Some(client) = self.clients.get_mut(&peer) else {
+            return Ok(0);
+        };
+        client.in_line = false;
+        let sent = client.flush(TURN)?;
+        self.turns.place(peer, client);
+        Ok(sent)
     }
 
     /// Removes `peer`, and has everybody else told, once.
     fn remove(&mut self, peer: PeerId, departure: Departure, observer: &mut dyn FnMut(&Event)) {
-        if self.clients.remove(&peer).is_none() {
+        // Whoever is to be withdrawn must have been announced.
+        self.introduce();
+        let Some(client) = self.clients.remove(&peer) else {
             return;
-        }
-        for other in self.clients.values_mut() {
-            other.queue.withdraw(peer);
+        };
+        self.turns.leave(&client);
+        self.counters.messages_sent += client.queue.sent();
+        for (&other, client) in &mut self.clients {
+            client.queue.withdraw(peer);
+            self.turns.line_up(other, client);
         }
         let connected = self.clients.len();
         let event = match departure {
@@ -166,43 +290,17 @@ impl Registry {
         };
         if connected == 0 {
             self.ids.note_empty();
+            self.turns.clear();
         }
+        self.counters.note(&event);
         observer(&event);
     }
+}
 
-    /// Tells every client that every other has left, for at most `limit`, and closes all connections.
-    pub(super) fn dismiss(mut self, limit: Duration) {
-        let everybody: Vec<PeerId> = self.clients.keys().copied().collect();
-        for (&id, client) in &mut self.clients {
-            for &other in everybody.iter().filter(|&&other| other != id) {
-                client.queue.withdraw(other);
-            }
-        }
-        let deadline = Deadline::after(limit);
-        loop {
-            self.clients
-                .retain(|_, client| client.flush().is_ok() && !client.queue.is_empty());
-            if self.clients.is_empty() || deadline.remaining().is_zero() {
-                return;
-            }
-            let Ok(ready) = self.poll(deadline.remaining().min(RETRY_INTERVAL)) else {
-                return;
-            };
-            self.retry();
-            for (peer, events) in ready {
-                let client = self.clients.get_mut(&peer);
-                if client.is_some_and(|client| client.notice(events).is_err()) {
-                    self.clients.remove(&peer);
-                }
-            }
-        }
-    }
-
-    /// Waits for events at the connections for at most `limit`.
-    fn poll(&self, limit: Duration) -> rustix::io::Result<Vec<(PeerId, PollFlags)>> {
-        let mut fds: Vec<PollFd<'_>> = self.interests().collect();
-        Deadline::after(limit).poll(&mut fds)?;
-        Ok(self.peers().zip(fds.iter().map(PollFd::revents)).collect())
+impl AsFd for Registry {
+    /// Returns a descriptor that is readable while [`Registry::notice`] has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.turns.as_fd()
     }
 }
 
@@ -210,5 +308,5 @@ impl Registry {
 ///
 /// The buffer of a fresh connection has room for a message; one that is gone needs none.
 pub(super) fn refuse(socket: &OwnedFd) {
-    let _ = send(socket.as_fd(), REFUSAL, None);
+    let _ = send(socket.as_fd(), &REFUSAL.to_le_bytes(), None);
 }

@@ -104,7 +104,12 @@ fn an_unnamed_file_leaves_no_trace() {
     let server = Server::spawn(config.clone()).unwrap();
     assert_eq!(
         names(directory.path()),
-        ["ivshmem.sock", "ivshmem.sock.lock"]
+        [
+            "ivshmem.sock",
+            "ivshmem.sock.admin",
+            "ivshmem.sock.admin.lock",
+            "ivshmem.sock.lock"
+        ]
     );
     let stat = fstat(server.memory()).unwrap();
     assert_eq!((stat.st_nlink, stat.st_size as u64), (0, SIZE));

@@ -13,11 +13,11 @@ use ivshmem_host::protocol::ProtocolError;
 
 #[test]
 fn too_few_descriptors_are_refused_at_the_start() {
-    let mut command = Running::start("ulimit -n 49", 16, &[]);
+    let mut command = Running::start("ulimit -n 60", 16, &[]);
     assert_eq!(
         command.line(),
-        "ivshmem: too few file descriptors: 2 clients with 16 vectors need 50, \
-         the limit is 49 (raise it with ulimit -n)"
+        "ivshmem: too few file descriptors: 2 clients with 16 vectors need 61, \
+         the limit is 60 (raise it with ulimit -n)"
     );
     assert_eq!(command.child.wait().unwrap().code(), Some(2));
     assert_eq!(fs::read_dir(command.directory.path()).unwrap().count(), 0);
@@ -25,10 +25,10 @@ fn too_few_descriptors_are_refused_at_the_start() {
 
 #[test]
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
-    let command = Running::start("ulimit -Sn 30; ulimit -Hn 100", 9, &[]);
+    let command = Running::start("ulimit -Sn 30; ulimit -Hn 111", 9, &[]);
     let line = command.line();
     assert!(
-        line.ends_with("at most 8 clients (by the limit of 100 open files)"),
+        line.ends_with("at most 8 clients (by the limit of 111 open files)"),
         "{line}"
     );
 }
@@ -44,7 +44,7 @@ fn the_most_clients_asked_for_are_admitted_or_refused_at_the_start_with_the_numb
     let mut command = Running::start("ulimit -n 100", 9, &["--max-peers", "9"]);
     assert_eq!(
         command.line(),
-        "ivshmem: too few file descriptors: 9 clients with 9 vectors need 106, \
+        "ivshmem: too few file descriptors: 9 clients with 9 vectors need 117, \
          the limit is 100 (raise it with ulimit -n)"
     );
     assert_eq!(command.child.wait().unwrap().code(), Some(2));
@@ -52,7 +52,7 @@ fn the_most_clients_asked_for_are_admitted_or_refused_at_the_start_with_the_numb
 
 #[test]
 fn one_client_too_many_is_refused_and_let_in_when_there_is_room() {
-    let command = Running::start("ulimit -n 32", 2, &[]);
+    let command = Running::start("ulimit -n 43", 2, &[]);
     assert!(command.line().contains(", at most 2 clients ("));
     let first = command.join();
     let _second = command.join();

@@ -2,6 +2,9 @@
 //! Integration tests of the server, the peer and the command, over real sockets.
 
 mod access;
+mod admin;
+mod admin_command;
+mod admin_hostile;
 mod backing;
 mod bind;
 mod command;
@@ -14,5 +17,10 @@ mod handed_down;
 mod hostile;
 mod killed;
 mod peer;
+mod pid_file;
 mod process;
+mod reconnect;
+mod rejoin;
 mod server;
+mod server_log;
+mod service;

@@ -47,7 +47,10 @@ impl Running {
         chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         // The folder of the tests need not be open to others.
         let program = directory.path().join("ivshmem");
-        fs::copy(COMMAND, &program).unwrap();
+        // By another process: a child that this one starts at that moment would inherit the descriptor that is
+        // written to, and a file that somebody may write to cannot be run ("text file busy").
+        let copied = Command::new("cp").arg(COMMAND).arg(&program).status();
+        assert!(copied.unwrap().success());
         let limits = format!(
             "{limits}; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {} \"$@\"",
             program.display()
@@ -56,12 +59,17 @@ impl Running {
     }
 
     fn start_in(directory: TempDir, limits: &str, vectors: u16, more: &[&str]) -> Self {
-        let socket = directory.path().join("ivshmem.sock");
-        let (child, log) = launch(&socket, limits, vectors, more);
+        let mut command = command(&socket_in(&directory), limits, vectors, more);
+        Self::spawn(directory, &mut command)
+    }
+
+    /// Runs a command that serves at the socket of `directory`.
+    pub fn spawn(directory: TempDir, command: &mut Command) -> Self {
+        let (child, log) = launch(command);
         Self {
             child,
             log,
-            socket,
+            socket: socket_in(&directory),
             directory,
         }
     }
@@ -70,7 +78,7 @@ impl Running {
     pub fn restart(&mut self, vectors: u16, more: &[&str]) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        (self.child, self.log) = launch(&self.socket, ":", vectors, more);
+        (self.child, self.log) = launch(&mut command(&self.socket, ":", vectors, more));
     }
 
     /// Returns the next line of the log.
@@ -116,19 +124,28 @@ impl Drop for Running {
     }
 }
 
-/// Starts `ivshmem server` at `socket`, and returns the lines that it writes.
-fn launch(socket: &Path, limits: &str, vectors: u16, more: &[&str]) -> (Child, Receiver<String>) {
-    let mut child = Command::new("sh")
+/// Returns where the socket is in `directory`.
+pub fn socket_in(directory: &TempDir) -> PathBuf {
+    directory.path().join("ivshmem.sock")
+}
+
+/// Returns how `ivshmem server` is started at `socket` under the shell command `limits`.
+pub fn command(socket: &Path, limits: &str, vectors: u16, more: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command
         .arg("-c")
         .arg(format!(r#"{limits}; exec "$0" "$@""#))
         .args([COMMAND, "server", "--size", "64K", "--vectors"])
         .arg(vectors.to_string())
         .arg("--socket")
         .arg(socket)
-        .args(more)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .args(more);
+    command
+}
+
+/// Starts a command, and returns it with the lines of its stderr.
+fn launch(command: &mut Command) -> (Child, Receiver<String>) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let (sender, log) = mpsc::channel();
     thread::spawn(move || {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::Broken;
 use crate::channel::doorbell::Doorbell;
-use crate::channel::name::Identity;
+use crate::channel::name::{device_and_vectors, Identity};
 use crate::channel::region::Region;
 use crate::channel::ring::RingError;
 use crate::channel::slot::{Slot, State};
@@ -53,6 +53,16 @@ impl<'m> Holder<'m> {
     }
 }
 
+/// A vector of a device.
+type Bell = (PeerId, VectorIndex);
+
+/// Returns what the member in slot `index` rings of a peer. Such members are spread over what the peer has, so that it can tell
+/// them apart if it has a vector for each.
+fn bell(index: u16, (device, vectors): (Option<u16>, u16)) -> Option<Bell> {
+    let vector = index.checked_rem(vectors)?;
+    Some((PeerId(device?), VectorIndex(vector)))
+}
+
 /// Who is connected, how the peer is woken, and whether that is still so.
 #[derive(Clone, Debug)]
 pub(super) struct Link<'m, D> {
@@ -61,8 +71,10 @@ pub(super) struct Link<'m, D> {
     geometry: Expected<'m>,
     own: Holder<'m>,
     peer: Holder<'m>,
-    /// What to ring, if the peer listens.
-    bell: Option<(PeerId, VectorIndex)>,
+    /// The own slot, which chooses the vector.
+    index: u16,
+    /// What to ring, if the peer listens: where it was when it was connected to.
+    bell: Option<Bell>,
     /// Whether the peer can ring this member.
     is_rung: bool,
     doorbell: D,
@@ -84,9 +96,6 @@ impl<'m, D: Doorbell> Link<'m, D> {
         (peer, peer_identity): (Holder<'m>, &Identity),
         doorbell: D,
     ) -> Self {
-        // Spread over what the peer has, so that it can tell its peers apart if it has one for each.
-        let vector = index.checked_rem(peer_identity.vectors);
-        let bell = peer_identity.device.zip(vector);
         Self {
             region,
             geometry: Expected {
@@ -95,7 +104,8 @@ impl<'m, D: Doorbell> Link<'m, D> {
             },
             own,
             peer,
-            bell: bell.map(|(device, vector)| (PeerId(device), VectorIndex(vector))),
+            index,
+            bell: bell(index, (peer_identity.device, peer_identity.vectors)),
             // Whoever has no device can neither be rung nor ring.
             is_rung: own_identity.vectors > 0
                 && own_identity.device.is_some()
@@ -120,8 +130,17 @@ impl<'m, D: Doorbell> Link<'m, D> {
 
     #[cold]
     fn ring(&self) {
-        if let Some((peer, vector)) = self.bell {
-            self.doorbell.ring(peer, vector);
+        let Some((peer, vector)) = self.bell else {
+            return;
+        };
+        self.doorbell.ring(peer, vector);
+        // Where the peer has moved to since, only some can reach it, and others only where it was.
+        let address = self.peer.slot.address(self.peer.state);
+        match address.and_then(|address| bell(self.index, device_and_vectors(address))) {
+            Some((peer, vector)) if Some((peer, vector)) != self.bell => {
+                self.doorbell.ring(peer, vector);
+            }
+            _ => {}
         }
     }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `ivshmem server`.
 
+mod log;
 mod memory;
 mod mode;
+mod service;
 
 use std::path::PathBuf;
 use std::thread;
@@ -10,16 +12,19 @@ use std::thread;
 use clap::Args;
 use ivshmem_host::protocol::MAX_VECTORS;
 use ivshmem_host::server::{
-    raise_descriptor_limit, Access, Config, Server, DEFAULT_MODE, MAX_CLIENTS,
+    raise_descriptor_limit, Access, AdminSocket, Config, PidFile, Server, DEFAULT_MODE, MAX_CLIENTS,
 };
 use ivshmem_host::size;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::output::log;
+use super::output::{log, set_log_format, LogFormat};
+use super::place::SocketArgument;
 use super::{Exit, Failure};
+use log::Log;
 use memory::MemoryArguments;
 use mode::{parse_mode, Mode};
+use service::Manager;
 
 const EXAMPLE: &str = "\
 Example, with as many virtual machines as you like:
@@ -34,8 +39,13 @@ only memory can be shared, through a file (here that of --shm-file /dev/shm/ivsh
     -device ivshmem-plain,memdev=mem
 
 The server runs in the foreground and writes a line to stderr for each client
-that joins or leaves. SIGTERM or SIGINT (Ctrl-C) ends it: the clients are told,
-the socket is removed. QEMU cannot connect to a server that is started again.
+that joins or leaves; `ivshmem status` shows them all. PATH.lock next to the socket
+keeps a second server away; a socket that nobody listens at any more is replaced.
+SIGTERM or SIGINT (Ctrl-C) ends the server: the clients are told, the sockets are
+removed. QEMU cannot connect to a server that is started again.
+
+Started by systemd, it serves the socket of its socket unit (LISTEN_FDS), and tells
+when it is ready, how many clients there are, and that it lives (NOTIFY_SOCKET).
 
 Exit status: 0 after a signal, 2 if the server could not start or failed.";
 
@@ -43,10 +53,9 @@ Exit status: 0 after a signal, 2 if the server could not start or failed.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Arguments {
-    /// Where clients connect. A socket that nobody listens at any more is replaced;
-    /// PATH.lock next to it keeps a second server away.
-    #[arg(long, value_name = "PATH")]
-    socket: PathBuf,
+    // A socket that nobody listens at any more is replaced.
+    #[command(flatten)]
+    socket: SocketArgument,
 
     /// Size of the shared memory: bytes, or a number with K, M, G or T. A power of two, at least 4K.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
@@ -72,12 +81,40 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
 
+    /// Write the process's number into this file once the server listens; it is removed at the end.
+    #[arg(long, value_name = "PATH")]
+    pid_file: Option<PathBuf>,
+
+    /// Write to stderr only what is wrong: clients cut off or refused, and errors.
+    #[arg(long)]
+    quiet: bool,
+
+    /// How lines are written to stderr: json is one object a line, with time (seconds since 1970), event and message.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
     #[command(flatten)]
     memory: MemoryArguments,
+
+    /// Where the server answers `ivshmem status` and other requests about itself [default: the socket's path with
+    /// .admin appended]. Owner, group and mode are those of the socket.
+    #[arg(long, value_name = "PATH", conflicts_with = "no_admin")]
+    admin: Option<PathBuf>,
+
+    /// Answer no requests.
+    #[arg(long)]
+    no_admin: bool,
 }
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    set_log_format(arguments.log_format);
+    let journal = if arguments.quiet {
+        Log::Quiet
+    } else {
+        Log::Full
+    };
+    let pid_path = arguments.pid_file.clone();
     let config = Config::from(arguments);
     if let Err(error) = raise_descriptor_limit() {
         log(format_args!(
@@ -87,7 +124,15 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // Caught before there is anything to clean up.
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
-    let server = Server::bind(config).map_err(Failure::new)?;
+    let mut server = match service::listener()? {
+        Some(listener) => Server::bind_at(listener, config),
+        None => Server::bind(config),
+    }
+    .map_err(Failure::new)?;
+    let _pid_file = pid_path
+        .map(PidFile::create)
+        .transpose()
+        .map_err(Failure::new)?;
     let stop = server.stop_handle();
     thread::Builder::new()
         .name("signals".to_owned())
@@ -97,23 +142,16 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
         })
         .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
-    let config = server.config();
-    log(format_args!(
-        "listening at {}: {} bytes of shared memory in {}, {} per client, {}",
-        config.socket.display(),
-        config.size_bytes,
-        config.backing,
-        match config.vectors {
-            1 => "1 vector".to_owned(),
-            vectors => format!("{vectors} vectors"),
-        },
-        server.client_limit(),
-    ));
+    journal.started(&server);
     if let Some(predecessor) = server.predecessor() {
         log(predecessor);
     }
+    let manager = Manager::ready(&mut server)?;
     server
-        .run(|event| log(event))
+        .run(|event| {
+            journal.event(event);
+            manager.note(event);
+        })
         .map_err(|error| Failure::new(format!("the server failed: {error}")))?;
     Ok(Exit::Success)
 }
@@ -131,7 +169,12 @@ impl From<Arguments> for Config {
             access,
             file_at_end: arguments.memory.file_at_end(),
             backing: arguments.memory.backing(),
-            ..Self::new(arguments.socket, arguments.size, arguments.vectors)
+            admin: match arguments.admin {
+                Some(path) => AdminSocket::At(path),
+                None if arguments.no_admin => AdminSocket::Off,
+                None => AdminSocket::Beside,
+            },
+            ..Self::new(arguments.socket.socket, arguments.size, arguments.vectors)
         }
     }
 }

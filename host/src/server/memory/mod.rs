@@ -86,7 +86,7 @@ impl NewMemory {
 }
 
 /// Returns where the C library keeps the POSIX object called `name`.
-fn posix_path(name: &str) -> PathBuf {
+pub(super) fn posix_path(name: &str) -> PathBuf {
     PathBuf::from(POSIX_FOLDER).join(name.trim_start_matches('/'))
 }
 

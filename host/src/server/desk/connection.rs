@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One caller: its request, and the answer on its way.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
+
+use super::super::sending::send;
+use super::request::MAX_BYTES;
+use crate::admin::PATIENCE;
+use crate::deadline::Deadline;
+
+/// Bytes thrown away at once of what a caller sends beyond its request.
+const WASTE_BYTES: usize = 1 << 14;
+
+/// A connection, from the request to the end of the answer.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: OwnedFd,
+    pub(super) stage: Stage,
+    deadline: Deadline,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The request has not come whole.
+    Reading(Vec<u8>),
+    /// The next survey will answer the request.
+    Waiting,
+    /// The survey under way will answer it.
+    Looking,
+    /// The answer goes.
+    Writing(Answer),
+    /// The answer has gone. Closed while something is left unread, a connection over TCP would lose it.
+    Ending,
+    /// There is nothing left to do.
+    Over,
+}
+
+/// An answer, and how much of it has gone.
+#[derive(Debug)]
+pub(super) struct Answer {
+    bytes: Arc<[u8]>,
+    sent: usize,
+    /// Goes with the first byte.
+    descriptor: Option<Arc<OwnedFd>>,
+}
+
+impl Answer {
+    pub(super) fn new(bytes: impl Into<Arc<[u8]>>, descriptor: Option<Arc<OwnedFd>>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            sent: 0,
+            descriptor,
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            stage: Stage::Reading(Vec::new()),
+            deadline: Deadline::after(PATIENCE),
+        }
+    }
+
+    /// Returns what to poll for.
+    pub(super) fn interest(&self) -> PollFd<'_> {
+        let events = match self.stage {
+            Stage::Reading(_) | Stage::Ending => PollFlags::IN,
+            Stage::Writing(_) => PollFlags::OUT,
+            Stage::Waiting | Stage::Looking | Stage::Over => PollFlags::empty(),
+        };
+        PollFd::new(&self.socket, events)
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over) || self.deadline.remaining().is_zero()
+    }
+
+    /// Takes note of the events that a poll has found, and returns what has come of the request if that is more now.
+    pub(super) fn notice(&mut self, events: PollFlags) -> Option<&[u8]> {
+        if events.is_empty() {
+            return None;
+        }
+        match &self.stage {
+            Stage::Reading(_) => return self.read(),
+            Stage::Writing(_) => self.write(),
+            Stage::Ending => self.end(),
+            // Only a hang-up or an error is told of here.
+            Stage::Waiting | Stage::Looking => self.stage = Stage::Over,
+            Stage::Over => {}
+        }
+        None
+    }
+
+    /// Starts to send `answer`.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        self.stage = Stage::Writing(answer);
+        self.write();
+    }
+
+    /// Reads what is there of the request.
+    pub(super) fn read(&mut self) -> Option<&[u8]> {
+        let Stage::Reading(sent) = &mut self.stage else {
+            return None;
+        };
+        let mut piece = [0; MAX_BYTES];
+        let room = piece.len().saturating_sub(sent.len());
+        let (space, _) = piece.split_at_mut(room);
+        match recv(&self.socket, space, RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN | Errno::INTR) => return None,
+            Ok((0, _)) | Err(_) => {
+                self.stage = Stage::Over;
+                return None;
+            }
+            Ok((received, _)) => sent.extend_from_slice(piece.get(..received).unwrap_or_default()),
+        }
+        match &self.stage {
+            Stage::Reading(sent) => Some(sent),
+            _ => None,
+        }
+    }
+
+    /// Sends what can be sent without waiting.
+    fn write(&mut self) {
+        let Stage::Writing(answer) = &mut self.stage else {
+            return;
+        };
+        while let Some(rest) = answer
+            .bytes
+            .get(answer.sent..)
+            .filter(|rest| !rest.is_empty())
+        {
+            let descriptor = answer
+                .descriptor
+                .as_ref()
+                .map(|descriptor| descriptor.as_fd());
+            match send(self.socket.as_fd(), rest, descriptor) {
+                Ok(sent) => {
+                    answer.sent += sent;
+                    answer.descriptor = None;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    self.stage = Stage::Over;
+                    return;
+                }
+            }
+        }
+        self.stage = match shutdown(&self.socket, Shutdown::Write) {
+            Ok(()) => Stage::Ending,
+            Err(_) => Stage::Over,
+        };
+    }
+
+    /// Throws away what is there, up to the caller's end of the connection.
+    fn end(&mut self) {
+        let mut waste = [0; WASTE_BYTES];
+        match recv(&self.socket, &mut waste[..], RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Ok((received, _)) if received > 0 => {}
+            Ok(_) | Err(_) => self.stage = Stage::Over,
+        }
+    }
+}

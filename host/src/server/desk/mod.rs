@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the server is asked about itself, within its loop.
+//!
+//! Nobody who asks, or does not, may hold up the clients. So there is a bound to everything:
+//!
+//! | a caller that | costs |
+//! | --- | --- |
+//! | sends nothing, or does not read its answer | one of [`MAX_CONNECTIONS`] places for [`PATIENCE`](crate::admin::PATIENCE), or until it is the oldest and another comes |
+//! | sends without end | the longest request there is; the rest is thrown away unread |
+//! | asks again and again | one survey at a time, in pieces (see [`survey`](super::survey)), and one document for all who wait for it |
+//! | connects a thousand times | [`ACCEPTS_EACH_PASS`] in each pass of the loop, and the oldest give way |
+
+mod connection;
+mod door;
+mod report;
+mod request;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::registry::Registry;
+use super::socket::Listener;
+use super::survey::{Progress, Survey};
+use super::{ClientLimit, Config};
+use crate::admin::MAX_CONNECTIONS;
+use door::Door;
+
+/// Connections accepted at one door in one pass of the loop.
+const ACCEPTS_EACH_PASS: usize = 8;
+
+/// Descriptors of the admin socket: the listener, its lock, the connections, and one that is just being opened.
+pub(super) const ADMIN_DESCRIPTORS: u64 = MAX_CONNECTIONS as u64 + 3;
+
+/// What there is to be asked about.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) config: &'a Config,
+    pub(super) birth: Birth,
+    pub(super) client_limit: ClientLimit,
+    pub(super) memory: &'a Arc<OwnedFd>,
+    pub(super) registry: &'a mut Registry,
+}
+
+/// When a server started, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Birth {
+    pub(super) at: SystemTime,
+    pub(super) since: Instant,
+}
+
+impl Birth {
+    pub(super) fn now() -> Self {
+        Self {
+            at: SystemTime::now(),
+            since: Instant::now(),
+        }
+    }
+}
+
+/// The doors that callers come through, and what is being looked up for them.
+#[derive(Debug)]
+pub(super) struct Desk {
+    doors: Vec<Door>,
+    survey: Option<Survey>,
+}
+
+impl Desk {
+    pub(super) fn new(admin: Option<Listener>) -> Self {
+        Self {
+            doors: admin.map(Door::new).into_iter().collect(),
+            survey: None,
+        }
+    }
+
+    /// Returns what to poll for.
+    pub(super) fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.doors.iter().flat_map(Door::interests)
+    }
+
+    /// Returns how long the loop may sleep for all that the desk has to do; `None` for as long as nothing happens.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        if self.survey.is_some() || self.doors.iter().any(Door::wants_survey) {
+            return Some(Duration::ZERO);
+        }
+        self.doors.iter().filter_map(Door::patience).min()
+    }
+
+    /// Does what the `events` of a poll for [`Desk::interests`] allow, and a piece of what is under way.
+    pub(super) fn serve(
+        &mut self,
+        events: &mut impl Iterator<Item = PollFlags>,
+        subject: &mut Subject<'_>,
+    ) {
+        for door in &mut self.doors {
+            door.serve(events, subject);
+        }
+        self.look(subject);
+    }
+
+    /// Goes on with the survey, or begins one if somebody waits for it; at its end all who did get their answers.
+    ///
+    /// Whoever asks while one is under way gets the next, which sees what was rung before the request.
+    fn look(&mut self, subject: &mut Subject<'_>) {
+        if self.survey.is_none() && self.doors.iter().any(Door::wants_survey) {
+            self.doors.iter_mut().for_each(Door::note_survey_begun);
+            self.survey = Some(subject.registry.begin_survey());
+        }
+        let Some(survey) = &mut self.survey else {
+            return;
+        };
+        if subject.registry.survey(survey) == Progress::Done {
+            self.survey = None;
+            let status = report::status(subject);
+            for door in &mut self.doors {
+                door.answer(&status);
+            }
+        }
+    }
+}
