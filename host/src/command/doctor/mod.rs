@@ -17,6 +17,7 @@ mod report;
 mod rights;
 mod server;
 mod socket;
+mod status;
 mod world;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use ivshmem_host::peer::ConnectError;
 
 use self::access::{Purpose, User};
 use self::finding::Code;
@@ -32,19 +34,14 @@ use self::qemu::check::check as check_line;
 use self::qemu::line::Line;
 use self::qemu::program;
 use self::region::{Words, LIFE_LIMIT};
-use self::socket::{Interest, Listening, State};
+use self::socket::{Interest, Listening};
 use self::world::World;
 use super::output::print;
+use super::place::{DEFAULT_SOCKET, SOCKET_VARIABLE};
 use super::{Exit, Failure};
 
 use self::finding::{Finding, Level};
 use self::server::ServerView;
-
-/// The environment variable that names the server's socket.
-const SOCKET_VARIABLE: &str = "IVSHMEM_SOCKET";
-
-/// Where the server's socket is unless said otherwise.
-const DEFAULT_SOCKET: &str = "/run/ivshmem/ivshmem.sock";
 
 const EXAMPLE: &str = "\
 Examples:
@@ -172,38 +169,47 @@ impl Examination {
     }
 
     fn examine_socket(&mut self, path: &Path, interest: Interest) {
-        let before = self.findings.len();
-        if path.exists() {
-            self.examine_rights(path, Purpose::Connect);
+        if let Err(finding) = socket::look(path, interest) {
+            self.findings.push(finding);
+            self.examine_lock(path, Listening::No);
+            return;
         }
+        let before = self.findings.len();
+        self.examine_rights(path, Purpose::Connect);
         let reckoned = report::wrong(self.findings.get(before..).unwrap_or_default());
-        let listening = match socket::look(path, interest) {
-            State::Live => {
-                self.examine_server(path);
-                Listening::Yes
+        let result = status::ask(path).or_else(|opaque| {
+            let (mut findings, view) = server::join(path)?;
+            findings.push(status::opaque(path, &opaque));
+            Ok((findings, view))
+        });
+        match result {
+            Ok((findings, view)) => {
+                self.findings.extend(findings);
+                self.findings.extend(limits::check(path, &view));
+                self.servers.insert(path.to_owned(), view);
+                self.examine_lock(path, Listening::Yes);
             }
-            State::Dead(finding) => {
-                self.findings.push(finding);
-                Listening::No
-            }
-            State::Denied(finding) => {
-                if !reckoned {
+            Err(ConnectError::Open { error, .. }) => {
+                let finding = socket::unconnected(path, error);
+                let denied = finding.code == Code::SocketDenied;
+                // Who may not connect, by the modes, has been told why.
+                if !(denied && reckoned) {
                     self.findings.push(finding);
                 }
-                return;
+                if !denied {
+                    self.examine_lock(path, Listening::No);
+                }
             }
-        };
-        let lock = socket::check_lock(&self.world, path, listening);
-        self.findings.extend(lock);
+            Err(error) => {
+                self.findings.push(server::refusal(path, &error));
+                self.examine_lock(path, Listening::Yes);
+            }
+        }
     }
 
-    fn examine_server(&mut self, path: &Path) {
-        let (findings, view) = server::join(path);
-        self.findings.extend(findings);
-        if let Some(view) = view {
-            self.findings.extend(limits::check(path, &view));
-            self.servers.insert(path.to_owned(), view);
-        }
+    fn examine_lock(&mut self, path: &Path, listening: Listening) {
+        let lock = socket::check_lock(&self.world, path, listening);
+        self.findings.extend(lock);
     }
 
     fn examine_file(&mut self, path: &Path) {

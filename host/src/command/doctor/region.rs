@@ -54,11 +54,10 @@ impl Source for Words {
 pub(super) fn check(place: &Path, source: &impl Source, limit: Duration) -> Vec<Finding> {
     let inspection = Inspection::of(source);
     match inspection.header().contents {
-        Contents::Blank => vec![Finding::new(
+        Contents::Blank => vec![Finding::fine(
             Code::RegionBlank,
             place.display(),
-            "the memory is blank: no member has formatted it for channels yet",
-            "nothing: the first one does",
+            "the memory is blank: the first member of channels will format it",
         )],
         Contents::Unreadable => unreadable(place, &inspection),
         Contents::Region(division) => {
@@ -255,7 +254,8 @@ mod tests {
             limit: 1000,
         });
         match joining.poll(0) {
-            Poll::Ready(member) => std::mem::forget(member.unwrap()),
+            // Dropped, it does not leave.
+            Poll::Ready(member) => assert!(member.is_ok()),
             Poll::Pending => panic!("there is a free slot"),
         }
     }
@@ -276,7 +276,8 @@ mod tests {
     #[test]
     fn damage_of_each_kind_is_found() {
         // The geometry's top byte is the version.
-        let cases: [(&dyn Fn(&OwnedFd), &[Code]); 4] = [
+        type Damage = dyn Fn(&OwnedFd);
+        let cases: [(&Damage, &[Code]); 4] = [
             (
                 &|memory| ftruncate(memory, LEN * 2).unwrap(),
                 &[Code::RegionSize],
