@@ -12,12 +12,16 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::deadline::timespec;
+use crate::deadline::{timespec, Deadline};
 
 /// The longest pause where there should be a wait.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// Sleeps shorter than this end at the microsecond, for one system call more.
+const FINE: Duration = Duration::from_millis(2);
 
 /// Eventfds of which somebody waits for the next ring of any.
 #[derive(Debug)]
@@ -56,17 +60,33 @@ impl Rings {
 
     /// Sleeps until one is rung, or has been since the last time, but not for longer than `limit`.
     pub(super) fn sleep(&self, limit: Option<Duration>) {
+        match limit {
+            // `epoll` counts in milliseconds.
+            Some(nap) if !nap.is_zero() && nap < FINE => {
+                let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+                match Deadline::after(nap).poll(&mut fds) {
+                    Ok(0) => {}
+                    Ok(_) => self.take(),
+                    Err(_) => thread::sleep(nap),
+                }
+            }
+            limit => self.wait(limit),
+        }
+    }
+
+    /// Forgets the rings so far.
+    pub(super) fn take(&self) {
+        self.wait(Some(Duration::ZERO));
+    }
+
+    /// Does so in one system call.
+    fn wait(&self, limit: Option<Duration>) {
         let mut events = [MaybeUninit::<Event>::uninit(); MOST];
         match epoll::wait(&self.0, &mut events[..], limit.and_then(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             // It is a descriptor of our own, so this does not happen; it must not become a loop without a pause if it does.
             Err(_) => thread::sleep(limit.unwrap_or(PAUSE).min(PAUSE)),
         }
-    }
-
-    /// Forgets the rings so far.
-    pub(super) fn take(&self) {
-        self.sleep(Some(Duration::ZERO));
     }
 }
 

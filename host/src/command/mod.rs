@@ -5,12 +5,16 @@
 
 mod completions;
 mod doctor;
+mod interrupt;
 mod man;
+mod membership;
 mod output;
+mod ping;
 mod place;
 mod server;
 mod status;
 mod table;
+mod times;
 
 use std::process::ExitCode;
 
@@ -32,6 +36,7 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Ping(ping::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -89,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),

@@ -18,6 +18,8 @@ mod hostile;
 mod killed;
 mod peer;
 mod pid_file;
+mod ping;
+mod places;
 mod process;
 mod reconnect;
 mod rejoin;
