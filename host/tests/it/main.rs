@@ -25,6 +25,7 @@ mod places;
 mod process;
 mod reconnect;
 mod rejoin;
+mod run;
 mod server;
 mod server_log;
 mod service;

@@ -30,7 +30,7 @@ use ivshmem_host::peer::ConnectError;
 
 use self::access::{Purpose, User};
 use self::finding::Code;
-use self::qemu::check::check as check_line;
+use self::qemu::check::{check as check_parsed, Servers};
 use self::qemu::line::Line;
 use self::qemu::program;
 use self::region::{Words, LIFE_LIMIT};
@@ -40,8 +40,9 @@ use super::output::print;
 use super::place::{DEFAULT_SOCKET, SOCKET_VARIABLE};
 use super::{Exit, Failure};
 
-use self::finding::{Finding, Level};
-use self::server::ServerView;
+pub(super) use self::finding::{Finding, Level};
+pub(super) use self::qemu::options::size_bytes;
+pub(super) use self::server::ServerView;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -133,6 +134,28 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         print(report::text(&findings).as_bytes())?;
     }
     Ok(exit)
+}
+
+/// Checks a command line that is about to be run, given what is known of the servers that it names.
+pub(super) fn check_line(words: &[OsString], servers: &Servers<'_>) -> Vec<Finding> {
+    Line::parse(words).map_or_else(Vec::new, |line| check_parsed(&line, servers))
+}
+
+/// Returns what the server at `path` says of itself, if one is there.
+pub(super) fn server_at(path: &Path) -> Option<ServerView> {
+    socket::look(path, Interest::Usual).ok()?;
+    let asked = status::ask(path).ok().map(|(_, view)| view);
+    asked.or_else(|| server::join(path).ok().map(|(_, view)| view))
+}
+
+/// Returns QEMU's program, as the doctor would look at it.
+pub(super) fn qemu_program() -> PathBuf {
+    program::program().0
+}
+
+/// Returns whether KVM can be used here.
+pub(super) fn kvm_works() -> bool {
+    program::kvm(&World::real()).is_ok()
 }
 
 /// What has been looked at so far.
@@ -242,7 +265,7 @@ impl Examination {
         self.findings.extend(program::check_kvm(&self.world, line));
         if let Some(line) = line {
             let servers = |path: &Path| self.servers.get(path).cloned();
-            let findings = check_line(line, &servers);
+            let findings = check_parsed(line, &servers);
             self.findings.extend(findings);
         }
     }
