@@ -8,6 +8,7 @@ mod doctor;
 mod interrupt;
 mod man;
 mod membership;
+mod one_line;
 mod output;
 mod ping;
 mod place;
@@ -20,6 +21,8 @@ mod times;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use one_line::one_line;
 
 /// Shared memory and doorbells between virtual machines and host processes (QEMU's ivshmem).
 #[derive(Debug, Parser)]
@@ -112,20 +115,6 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(FAILURE)
         }
     }
-}
-
-/// Renders an error of the command line as one line.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let words = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let message = words.strip_prefix("error: ").unwrap_or(&words);
-    format!("{message} (try --help)")
 }
 
 #[cfg(test)]

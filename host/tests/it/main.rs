@@ -12,6 +12,7 @@ mod common;
 mod descriptors;
 mod doctor;
 mod documentation;
+mod drop_in;
 mod echo;
 mod exposition;
 mod handed_down;
