@@ -5,13 +5,17 @@
 
 mod completions;
 mod doctor;
+mod dump;
 mod interrupt;
+mod liveness;
 mod man;
 mod membership;
 mod one_line;
 mod output;
+mod peers;
 mod ping;
 mod place;
+mod region;
 mod run;
 mod server;
 mod status;
@@ -40,7 +44,9 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Peers(peers::Arguments),
     Ping(ping::Arguments),
+    Dump(dump::Arguments),
     Doctor(doctor::Arguments),
     Run(run::Arguments),
     Completions(completions::Arguments),
@@ -102,6 +108,8 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Peers(arguments) => peers::run(arguments),
+        Command::Dump(arguments) => dump::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Run(arguments) => run::run(arguments),
