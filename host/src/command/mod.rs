@@ -16,6 +16,7 @@ mod peers;
 mod ping;
 mod place;
 mod region;
+mod run;
 mod server;
 mod status;
 mod table;
@@ -49,6 +50,7 @@ enum Command {
     Dump(dump::Arguments),
     Top(top::Arguments),
     Doctor(doctor::Arguments),
+    Run(run::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -64,6 +66,8 @@ enum Exit {
     Success,
     /// What was asked for is not so.
     No,
+    /// As a guest ended that was started, which may be anything.
+    Guest(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -71,6 +75,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::No => Self::FAILURE,
+            Exit::Guest(code) => Self::from(code),
         }
     }
 }
@@ -110,6 +115,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Top(arguments) => top::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };
