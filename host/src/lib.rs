@@ -7,6 +7,7 @@
 //! - [`peer::Peer`] joins such a server as a client: a host process then
 //!   shares memory with the virtual machines, rings them and is rung by them.
 //! - [`admin`] asks a running server how it is, and for its memory, without joining it.
+//! - [`pci`] is the device of a Linux guest, for programs in it.
 //! - [`channel`] carries messages between peers, guests and host processes alike, through
 //!   that memory, with or without a server.
 //! - [`protocol`] and [`session`] are the protocol between the two, free of
@@ -43,6 +44,7 @@ mod deadline;
 mod dial;
 mod eventfd;
 pub mod mapping;
+pub mod pci;
 pub mod peer;
 pub mod protocol;
 #[cfg(feature = "tokio")]
