@@ -16,10 +16,12 @@ mod peers;
 mod ping;
 mod place;
 mod region;
+mod run;
 mod server;
 mod status;
 mod table;
 mod times;
+mod top;
 
 use std::process::ExitCode;
 
@@ -46,7 +48,9 @@ enum Command {
     Peers(peers::Arguments),
     Ping(ping::Arguments),
     Dump(dump::Arguments),
+    Top(top::Arguments),
     Doctor(doctor::Arguments),
+    Run(run::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -62,6 +66,8 @@ enum Exit {
     Success,
     /// What was asked for is not so.
     No,
+    /// As a guest ended that was started, which may be anything.
+    Guest(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -69,6 +75,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::No => Self::FAILURE,
+            Exit::Guest(code) => Self::from(code),
         }
     }
 }
@@ -105,8 +112,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(arguments) => status::run(arguments),
         Command::Peers(arguments) => peers::run(arguments),
         Command::Dump(arguments) => dump::run(arguments),
+        Command::Top(arguments) => top::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };

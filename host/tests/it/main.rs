@@ -30,6 +30,8 @@ mod process;
 mod reconnect;
 mod region;
 mod rejoin;
+mod run;
 mod server;
 mod server_log;
 mod service;
+mod top;
