@@ -5,12 +5,18 @@
 
 mod completions;
 mod doctor;
+mod dump;
 mod interrupt;
+mod liveness;
 mod man;
 mod membership;
+mod one_line;
 mod output;
+mod peers;
 mod ping;
 mod place;
+mod region;
+mod run;
 mod server;
 mod status;
 mod table;
@@ -19,6 +25,8 @@ mod times;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use one_line::one_line;
 
 /// Shared memory and doorbells between virtual machines and host processes (QEMU's ivshmem).
 #[derive(Debug, Parser)]
@@ -36,8 +44,11 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Peers(peers::Arguments),
     Ping(ping::Arguments),
+    Dump(dump::Arguments),
     Doctor(doctor::Arguments),
+    Run(run::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -53,6 +64,8 @@ enum Exit {
     Success,
     /// What was asked for is not so.
     No,
+    /// As a guest ended that was started, which may be anything.
+    Guest(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -60,6 +73,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::No => Self::FAILURE,
+            Exit::Guest(code) => Self::from(code),
         }
     }
 }
@@ -94,8 +108,11 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Peers(arguments) => peers::run(arguments),
+        Command::Dump(arguments) => dump::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };
@@ -106,20 +123,6 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(FAILURE)
         }
     }
-}
-
-/// Renders an error of the command line as one line.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let words = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let message = words.strip_prefix("error: ").unwrap_or(&words);
-    format!("{message} (try --help)")
 }
 
 #[cfg(test)]
