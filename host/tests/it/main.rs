@@ -34,3 +34,4 @@ mod run;
 mod server;
 mod server_log;
 mod service;
+mod top;
