@@ -40,8 +40,7 @@ pub fn run(address: &str) -> Result<(), Failure> {
         }
         println!("@ rung vector={vector}");
     }
-    speed::show(&peer, address)?;
-    drop(peer);
+    speed::show(peer, address)?;
 
     let messages = system::word("ivshmem.messages")?.parse()?;
     let channels = Options::new(NAME).spin(Duration::ZERO).join_pci(address)?;

@@ -14,10 +14,9 @@
 //!
 //! # Caching
 //!
-//! Neither way offers write-back: the kernel maps BARs uncached. Whether that counts is the hypervisor's choice. KVM on Intel
-//! processors takes the guest's word for devices only where it has to, and else caches all the same; on AMD
-//! processors every access goes to memory, a hundred times slower. `resource2_wc` (write-combining) is never used: stores to such memory
-//! change places, and channels rely on their order.
+//! Neither way offers write-back: the kernel maps BARs uncached. Whether that counts is for the host's processor and kernel to say:
+//! under emulation it does not, under KVM it may, and then every access goes to memory. `resource2_wc` (write-combining) is
+//! never used: stores through it become visible in another order, and channels rely on their order.
 
 mod address;
 mod device;
