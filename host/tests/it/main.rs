@@ -16,16 +16,23 @@ mod drop_in;
 mod echo;
 mod exposition;
 mod handed_down;
+mod handover;
+mod handover_failures;
 mod hostile;
 mod killed;
+mod lineage;
 mod metrics;
 mod peer;
 mod pid_file;
 mod ping;
 mod places;
 mod process;
+#[path = "../support/receive.rs"]
+mod receive;
 mod reconnect;
 mod rejoin;
 mod server;
 mod server_log;
 mod service;
+#[path = "../support/witness.rs"]
+mod witness;
