@@ -5,13 +5,17 @@
 
 mod completions;
 mod doctor;
+mod dump;
 mod interrupt;
+mod liveness;
 mod man;
 mod membership;
 mod one_line;
 mod output;
+mod peers;
 mod ping;
 mod place;
+mod region;
 mod server;
 mod status;
 mod table;
@@ -39,7 +43,9 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Peers(peers::Arguments),
     Ping(ping::Arguments),
+    Dump(dump::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -97,6 +103,8 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Peers(arguments) => peers::run(arguments),
+        Command::Dump(arguments) => dump::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
