@@ -16,6 +16,7 @@ mod peers;
 mod ping;
 mod place;
 mod region;
+mod run;
 mod server;
 mod status;
 mod table;
@@ -47,6 +48,7 @@ enum Command {
     Ping(ping::Arguments),
     Dump(dump::Arguments),
     Doctor(doctor::Arguments),
+    Run(run::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -62,6 +64,8 @@ enum Exit {
     Success,
     /// What was asked for is not so.
     No,
+    /// As a guest ended that was started, which may be anything.
+    Guest(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -69,6 +73,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::No => Self::FAILURE,
+            Exit::Guest(code) => Self::from(code),
         }
     }
 }
@@ -107,6 +112,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Dump(arguments) => dump::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };

@@ -35,6 +35,7 @@ mod receive;
 mod reconnect;
 mod region;
 mod rejoin;
+mod run;
 mod server;
 mod server_log;
 mod service;
