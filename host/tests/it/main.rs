@@ -39,5 +39,6 @@ mod run;
 mod server;
 mod server_log;
 mod service;
+mod top;
 #[path = "../support/witness.rs"]
 mod witness;
