@@ -10,7 +10,10 @@ mod man;
 mod membership;
 mod output;
 mod ping;
+mod pipe;
 mod place;
+mod recv;
+mod send;
 mod server;
 mod status;
 mod table;
@@ -37,6 +40,8 @@ enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
     Ping(ping::Arguments),
+    Send(send::Arguments),
+    Recv(recv::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -95,6 +100,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
+        Command::Send(arguments) => send::run(arguments),
+        Command::Recv(arguments) => recv::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),

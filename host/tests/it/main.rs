@@ -19,6 +19,7 @@ mod killed;
 mod peer;
 mod pid_file;
 mod ping;
+mod pipe;
 mod places;
 mod process;
 mod reconnect;
