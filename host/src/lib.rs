@@ -45,6 +45,8 @@ mod eventfd;
 pub mod mapping;
 pub mod peer;
 pub mod protocol;
+#[cfg(feature = "tokio")]
+mod readiness;
 pub mod server;
 pub mod session;
 pub mod size;

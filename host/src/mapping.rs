@@ -8,7 +8,9 @@ use std::os::fd::AsFd;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use ivshmem::channel::inspect::Source;
 use ivshmem::SharedMemory;
+use rustix::fs::Stat;
 use rustix::io::Errno;
 use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
 
@@ -21,9 +23,7 @@ use crate::size::MIN_BYTES;
 /// beyond the new end then ends the process with `SIGBUS`.
 #[derive(Debug)]
 pub struct Mapping {
-    /// Invariant: start of a mapping of `len_bytes` bytes that belongs to this value alone.
-    base: NonNull<c_void>,
-    len_bytes: usize,
+    pages: Pages,
     /// Device and inode of the object.
     object: (u64, u64),
 }
@@ -38,34 +38,12 @@ impl Mapping {
     /// - [`MapError::Stat`], [`MapError::Map`]: the system refuses.
     pub fn of(fd: impl AsFd) -> Result<Self, MapError> {
         let stat = rustix::fs::fstat(&fd).map_err(MapError::Stat)?;
-        let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        let bytes = size(&stat);
         if bytes < MIN_BYTES {
             return Err(MapError::TooSmall { bytes });
         }
-        let len_bytes = usize::try_from(bytes)
-            .ok()
-            .filter(|&len| isize::try_from(len).is_ok())
-            .ok_or(MapError::TooLarge { bytes })?;
-        // SAFETY: without MAP_FIXED the kernel chooses addresses that nothing uses.
-        let start = unsafe {
-            mmap(
-                ptr::null_mut(),
-                len_bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &fd,
-                0,
-            )
-        };
-        let start = start.map_err(|error| MapError::Map { bytes, error })?;
-        // The kernel gives out no mapping at address 0 unless asked for it.
-        let base = NonNull::new(start).ok_or(MapError::Map {
-            bytes,
-            error: Errno::NOMEM,
-        })?;
         Ok(Self {
-            base,
-            len_bytes,
+            pages: Pages::map(fd, bytes, ProtFlags::READ | ProtFlags::WRITE)?,
             object: (stat.st_dev, stat.st_ino),
         })
     }
@@ -73,16 +51,16 @@ impl Mapping {
     /// Returns whether both are of the same object, and of the same size.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        (self.object, self.len_bytes) == (other.object, other.len_bytes)
+        (self.object, self.pages.len_bytes) == (other.object, other.pages.len_bytes)
     }
 
     /// Returns the mapped memory.
     #[must_use]
     pub fn memory(&self) -> SharedMemory<'_> {
-        // SAFETY: 1. the bytes are mapped readable and writable, by the invariant of `base`, until `drop`,
-        // which needs that no borrow of `self` is left; 2. `of` has checked the length; 3. nobody
-        // makes references to them: `base` is private and only used here and in `drop`.
-        unsafe { SharedMemory::new(self.base.cast(), self.len_bytes) }
+        // SAFETY: 1. the bytes are mapped, by the invariant of `base`, readable and writable, as `of` has asked for, until `drop`,
+        // which needs that no borrow of `self` is left; 2. `map` has checked the length; 3. nobody
+        // makes references to them: `base` is only used here and in `drop`.
+        unsafe { SharedMemory::new(self.pages.base.cast(), self.pages.len_bytes) }
     }
 }
 
@@ -94,11 +72,97 @@ impl Mapping {
     /// The view, and whatever is made of it, must not be used once the last clone of `this` is dropped.
     pub(crate) unsafe fn lasting_memory(this: &Arc<Self>) -> SharedMemory<'static> {
         // SAFETY: as in `memory`, but that the caller promises the mapping to be there at each use.
-        unsafe { SharedMemory::new(this.base.cast(), this.len_bytes) }
+        unsafe { SharedMemory::new(this.pages.base.cast(), this.pages.len_bytes) }
     }
 }
 
-impl Drop for Mapping {
+/// A mapping through which nothing can be written, for [looking into a region](ivshmem::channel::inspect).
+///
+/// Also of a file that is not of a region's size, say a copy that was cut off. If it is cut short while it is mapped, an access
+/// beyond the new end ends the process with `SIGBUS`.
+#[derive(Debug)]
+pub struct View(Pages);
+
+impl View {
+    /// Maps all of the object behind `fd`, readable and shared.
+    ///
+    /// # Errors
+    ///
+    /// - [`MapError::Empty`]: it has no bytes, or no size.
+    /// - [`MapError::TooLarge`]: more than this process can address.
+    /// - [`MapError::Stat`], [`MapError::Map`]: the system refuses.
+    pub fn of(fd: impl AsFd) -> Result<Self, MapError> {
+        let stat = rustix::fs::fstat(&fd).map_err(MapError::Stat)?;
+        match size(&stat) {
+            0 => Err(MapError::Empty),
+            bytes => Pages::map(fd, bytes, ProtFlags::READ).map(Self),
+        }
+    }
+}
+
+impl Source for View {
+    fn len(&self) -> usize {
+        self.0.len_bytes
+    }
+
+    fn load(&self, offset: usize) -> u64 {
+        let is_inside = offset
+            .checked_add(8)
+            .is_some_and(|end| end <= self.0.len_bytes);
+        if !is_inside || !offset.is_multiple_of(8) {
+            return 0;
+        }
+        let word = self.0.base.as_ptr().wrapping_byte_add(offset);
+        // No reference to an atomic: that would have to be writable.
+        // SAFETY: 1. the word is inside the mapping and aligned, which was checked, as the mapping begins at a page; 2. it is mapped
+        // readable, by the invariant of `base`, as long as `self` is borrowed; 3. it lies outside every Rust allocation, where
+        // a volatile access may find what others have written meanwhile.
+        u64::from_le(unsafe { word.cast::<u64>().read_volatile() })
+    }
+}
+
+/// Returns the size of an object in bytes.
+fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// Pages that are mapped, until they are dropped.
+#[derive(Debug)]
+struct Pages {
+    /// Invariant: start of a mapping of `len_bytes` bytes that belongs to this value alone.
+    base: NonNull<c_void>,
+    len_bytes: usize,
+}
+
+impl Pages {
+    /// Maps the `bytes` bytes of an object, more than 0.
+    fn map(fd: impl AsFd, bytes: u64, protection: ProtFlags) -> Result<Self, MapError> {
+        let len_bytes = usize::try_from(bytes)
+            .ok()
+            .filter(|&len| isize::try_from(len).is_ok())
+            .ok_or(MapError::TooLarge { bytes })?;
+        // SAFETY: without MAP_FIXED the kernel chooses addresses that nothing uses.
+        let start = unsafe {
+            mmap(
+                ptr::null_mut(),
+                len_bytes,
+                protection,
+                MapFlags::SHARED,
+                &fd,
+                0,
+            )
+        };
+        let start = start.map_err(|error| MapError::Map { bytes, error })?;
+        // The kernel gives out no mapping at address 0 unless asked for it.
+        let base = NonNull::new(start).ok_or(MapError::Map {
+            bytes,
+            error: Errno::NOMEM,
+        })?;
+        Ok(Self { base, len_bytes })
+    }
+}
+
+impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: the mapping belongs to this value alone (invariant of `base`), and views borrow from it.
         let unmapped = unsafe { munmap(self.base.as_ptr(), self.len_bytes) };
@@ -107,14 +171,16 @@ impl Drop for Mapping {
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread, and can be removed from any.
-unsafe impl Send for Mapping {}
-// SAFETY: `&Mapping` permits only to make `SharedMemory`, which is `Sync` itself.
-unsafe impl Sync for Mapping {}
+unsafe impl Send for Pages {}
+// SAFETY: `&Pages` permits only to make `SharedMemory`, which is `Sync` itself, and to load words atomically.
+unsafe impl Sync for Pages {}
 
 /// A failed attempt to map shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MapError {
+    /// The object has no bytes, or no size.
+    Empty,
     /// The object is smaller than a page.
     TooSmall {
         /// Its size in bytes.
@@ -139,6 +205,7 @@ pub enum MapError {
 impl fmt::Display for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::Empty => write!(f, "the shared memory is empty"),
             Self::TooSmall { bytes } => write!(
                 f,
                 "the shared memory has {bytes} bytes, fewer than {MIN_BYTES}"

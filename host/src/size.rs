@@ -26,15 +26,31 @@ pub const fn check(bytes: u64) -> Result<(), SizeError> {
     Ok(())
 }
 
-/// Reads a size as QEMU's command line has it: a number of bytes, or one with the
+/// Returns the smallest size that [`check`] allows and `bytes` fit in; `None` beyond 64 bits.
+#[must_use]
+pub fn round_up(bytes: u64) -> Option<u64> {
+    bytes.max(MIN_BYTES).checked_next_power_of_two()
+}
+
+/// Reads a size of shared memory as [`parse_bytes`] does.
+///
+/// # Errors
+///
+/// Those of [`parse_bytes`] and [`check`].
+pub fn parse(text: &str) -> Result<u64, SizeError> {
+    let bytes = parse_bytes(text)?;
+    check(bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a number of bytes as QEMU's command line has it: as it is, or with the
 /// suffix K, M, G or T (of 1024, either case).
 ///
 /// # Errors
 ///
 /// - [`SizeError::NotASize`]: something other than digits and one suffix.
 /// - [`SizeError::TooLarge`]: a number of bytes beyond 64 bits.
-/// - Those of [`check`].
-pub fn parse(text: &str) -> Result<u64, SizeError> {
+pub fn parse_bytes(text: &str) -> Result<u64, SizeError> {
     let not_a_size = || SizeError::NotASize {
         text: text.to_owned(),
     };
@@ -54,15 +70,13 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
         return Err(not_a_size());
     }
     // Digits alone can only fail to parse by being too many.
-    let bytes = digits
+    digits
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(unit))
         .ok_or_else(|| SizeError::TooLarge {
             text: text.to_owned(),
-        })?;
-    check(bytes)?;
-    Ok(bytes)
+        })
 }
 
 /// A size that cannot be that of the shared memory.
@@ -151,6 +165,20 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn sizes_are_rounded_up_to_what_a_bar_can_have() {
+        for (bytes, size) in [
+            (0, 4096),
+            (4096, 4096),
+            (4097, 8192),
+            ((3 << 30) + 1, 4 << 30),
+            (1 << 63, 1 << 63),
+        ] {
+            assert_eq!(round_up(bytes), Some(size), "{bytes}");
+        }
+        assert_eq!(round_up((1 << 63) + 1), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `status` | [`Status`] as one JSON document |
+//! | `metrics` | the same in Prometheus' text format, see [`Status::to_prometheus`] |
 //! | `memory` | `{"bytes":N}` and a newline, with the descriptor of the shared memory attached (`SCM_RIGHTS`) |
 //! | anything else | `{"error":"..."}` and a newline |
 //!
@@ -32,6 +33,7 @@
 
 mod error;
 mod exchange;
+mod metrics;
 mod status;
 
 use std::ffi::OsString;
@@ -69,6 +71,8 @@ pub fn socket_beside(socket: &Path) -> PathBuf {
 
 /// The request for the status.
 pub(crate) const STATUS: &str = "status";
+/// The request for the metrics.
+pub(crate) const METRICS: &str = "metrics";
 /// The request for the memory.
 pub(crate) const MEMORY: &str = "memory";
 
@@ -130,6 +134,15 @@ impl Admin {
             return Err(AdminError::Format { found: format });
         }
         self.parse(&answer)
+    }
+
+    /// Asks for the metrics, in Prometheus' text format.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Admin::status`], but for the last two.
+    pub fn metrics(&self) -> Result<String, AdminError> {
+        Ok(self.request(METRICS)?.text)
     }
 
     /// Asks for the shared memory, to be mapped with [`Mapping::of`](crate::mapping::Mapping::of).

@@ -11,16 +11,16 @@ use super::connection::{Connection, Fate};
 use super::error::ConnectError;
 use super::keeper::Keeper;
 use super::pulse::Pulse;
-use super::receiver::Receiver;
+use super::receiver::{Incoming, Receiver};
 use super::roster::Neighbour;
 use super::seat::{Attachment, Seat};
-use super::sender::Sender;
+use super::sender::{Outbound, Sender};
 use super::waiting::Waiter;
 use crate::deadline::Deadline;
 use crate::peer::Doorbells;
 
 /// How often somebody who waits for a member looks for it.
-const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A member of a region; see [`Options`](super::Options) for how to become one.
 ///
@@ -97,9 +97,7 @@ impl Channels {
     pub fn next_event(&self, limit: Duration) -> Result<Option<Event>, Evicted> {
         let deadline = Deadline::after(limit);
         loop {
-            // Its error comes behind the events before.
-            let _ = self.seat.look();
-            let event = self.seat.roster().next_event()?;
+            let event = self.poll_event()?;
             let left = deadline.remaining();
             if event.is_some() || left.is_zero() {
                 return Ok(event);
@@ -122,12 +120,8 @@ impl Channels {
         let name = Name::new(name);
         let deadline = Deadline::after(limit);
         loop {
-            let peers = self.peers().map_err(|Evicted| ConnectError::Evicted)?;
-            for peer in peers.iter().filter(|peer| peer.lives && peer.name == name) {
-                match self.connect_to(peer.slot) {
-                    Err(ConnectError::Slot(_)) => {}
-                    result => return result,
-                }
+            if let Some(connection) = self.connect_named(name, |slot| self.connect_to(slot))? {
+                return Ok(connection);
             }
             let left = deadline.remaining();
             if left.is_zero() {
@@ -147,23 +141,57 @@ impl Channels {
     pub fn connect_to(&self, slot: SlotIndex) -> Result<Connection, ConnectError> {
         // First, since there is one connection to each incarnation, and only one try.
         let (sending, receiving) = (self.waiter(slot)?, self.waiter(slot)?);
+        let (outbound, incoming) = self.halves(slot)?;
+        Ok(Connection {
+            sender: Sender::new(outbound, sending),
+            receiver: Receiver::new(incoming, receiving),
+        })
+    }
+
+    /// Connects to the member in a slot, and leaves it to the caller how its halves wait.
+    pub(super) fn halves(&self, slot: SlotIndex) -> Result<(Outbound, Incoming), ConnectError> {
         let endpoint = self.seat.connect(slot).map_err(|error| match error {
             channel::ConnectError::Evicted => ConnectError::Evicted,
             error => ConnectError::Slot(error),
         })?;
         let fate = Fate::new(self.seat.roster().dead(), slot, endpoint.incarnation());
         let (sender, receiver) = endpoint.split();
-        Ok(Connection {
-            sender: Sender::new(sender, sending, fate.clone()),
-            receiver: Receiver::new(receiver, receiving, fate, self.manner.longest),
-        })
+        Ok((
+            Outbound::new(sender, fate.clone()),
+            Incoming::new(receiver, fate, self.manner.longest),
+        ))
     }
 
-    fn waiter(&self, slot: SlotIndex) -> Result<Waiter, ConnectError> {
+    /// Returns what a half waits with that is rung by the member in `slot`.
+    pub(super) fn waiter(&self, slot: SlotIndex) -> Result<Waiter, ConnectError> {
         let Manner { spin, pulse, .. } = &self.manner;
         let rings = self.seat.hearing().listen(slot, [pulse.as_fd()]);
         let rings = rings.map_err(ConnectError::System)?;
         Ok(Waiter::new(rings, *spin, pulse))
+    }
+
+    /// Connects by `connect` to the first member of this name that lives and that was not connected to; `None` if there is
+    /// none now.
+    pub(super) fn connect_named<C>(
+        &self,
+        name: Name,
+        mut connect: impl FnMut(SlotIndex) -> Result<C, ConnectError>,
+    ) -> Result<Option<C>, ConnectError> {
+        let peers = self.peers().map_err(|Evicted| ConnectError::Evicted)?;
+        for peer in peers.iter().filter(|peer| peer.lives && peer.name == name) {
+            match connect(peer.slot) {
+                Err(ConnectError::Slot(_)) => {}
+                result => return result.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the next thing that has happened to another member, if there is one.
+    pub(super) fn poll_event(&self) -> Result<Option<Event>, Evicted> {
+        // Its error comes behind the events before.
+        let _ = self.seat.look();
+        self.seat.roster().next_event()
     }
 }
 

@@ -61,7 +61,7 @@
 //! guest or by a process, in one system call, and looks at each heartbeat whether the peer still lives. Without a server
 //! nobody can ring, and whoever waits looks again after short naps, up to 1 ms.
 //!
-//! For an event loop: [`Receiver::try_recv`], [`Receiver::arm`], and the half's descriptor.
+//! Tasks of tokio have `channel::tasks` (feature `tokio`). For any other event loop: [`Receiver::try_recv`], [`Receiver::arm`], and the half's descriptor.
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -107,6 +107,8 @@ mod rings;
 mod roster;
 mod seat;
 mod sender;
+#[cfg(feature = "tokio")]
+pub mod tasks;
 mod waiting;
 
 pub use channels::Channels;
@@ -118,3 +120,5 @@ pub use receiver::Receiver;
 pub use roster::Neighbour;
 pub use seat::Attachment;
 pub use sender::Sender;
+#[cfg(feature = "tokio")]
+pub(crate) use waiting::Waiter;

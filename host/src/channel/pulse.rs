@@ -32,12 +32,11 @@ impl Pulse {
         self.interval
     }
 
-    /// Runs a sleep that the next beat ends.
-    pub(super) fn among_sleepers(&self, sleep: impl FnOnce()) {
+    /// Has the next beat end a sleep, until what this returns is dropped.
+    pub(super) fn join(&self) -> Sleeper<'_> {
         // Who is not seen by a beat yet is by the next.
         self.sleepers.fetch_add(1, Ordering::Relaxed);
-        sleep();
-        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        Sleeper(&self.sleepers)
     }
 
     /// Wakes those who sleep, if there are any.
@@ -51,6 +50,16 @@ impl Pulse {
     pub(super) fn wake(&self) {
         // The counter is this process's alone, and nobody lives to see it full.
         let _ = vector::ring(&self.beats);
+    }
+}
+
+/// One who sleeps until the next beat at most.
+#[derive(Debug)]
+pub(super) struct Sleeper<'p>(&'p AtomicUsize);
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

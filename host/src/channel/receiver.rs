@@ -19,35 +19,10 @@ pub struct Receiver {
     waiter: Waiter,
 }
 
-/// The messages of a peer, one after the other.
-#[derive(Debug)]
-struct Incoming {
-    inner: channel::Receiver<'static, Bell>,
-    fate: Fate,
-    /// What is received of a message, and room for more.
-    buffer: Vec<u8>,
-    progress: Progress,
-    longest: usize,
-}
-
 impl Receiver {
-    pub(super) fn new(
-        inner: channel::Receiver<'static, Bell>,
-        mut waiter: Waiter,
-        fate: Fate,
-        longest: usize,
-    ) -> Self {
-        waiter.set_rung(inner.is_rung());
-        Self {
-            incoming: Incoming {
-                inner,
-                fate,
-                buffer: Vec::new(),
-                progress: Progress::default(),
-                longest,
-            },
-            waiter,
-        }
+    pub(super) fn new(incoming: Incoming, mut waiter: Waiter) -> Self {
+        waiter.set_rung(incoming.is_rung());
+        Self { incoming, waiter }
     }
 
     /// Receives the next message, of whatever length, waiting for it for at most `limit`. Returns nothing if it did not
@@ -69,10 +44,7 @@ impl Receiver {
     ///
     /// As [`Receiver::recv`], but that nobody is found to be dead.
     pub fn try_recv(&mut self) -> Result<Option<&[u8]>, RecvError> {
-        Ok(match self.incoming.look()? {
-            Look::Found(len) => Some(self.incoming.message(len)),
-            Look::Part | Look::Nothing => None,
-        })
+        self.incoming.try_recv()
     }
 
     /// Asks to be rung for the next message, for an event loop: when [`Receiver::try_recv`] has found nothing, arm, and then
@@ -90,7 +62,7 @@ impl Receiver {
 
     /// Returns the guest crate's half, for the rest of what it can: reading in place, or into a buffer of one's own.
     pub fn inner(&mut self) -> &mut channel::Receiver<'static, Bell> {
-        &mut self.incoming.inner
+        self.incoming.inner()
     }
 }
 
@@ -101,9 +73,47 @@ impl AsFd for Receiver {
     }
 }
 
+/// The messages of a peer, one after the other.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    inner: channel::Receiver<'static, Bell>,
+    fate: Fate,
+    /// What is received of a message, and room for more.
+    buffer: Vec<u8>,
+    progress: Progress,
+    longest: usize,
+}
+
 impl Incoming {
+    /// Those of one who sends at most `longest` bytes at once.
+    pub(super) fn new(inner: channel::Receiver<'static, Bell>, fate: Fate, longest: usize) -> Self {
+        Self {
+            inner,
+            fate,
+            buffer: Vec::new(),
+            progress: Progress::default(),
+            longest,
+        }
+    }
+
+    pub(super) const fn is_rung(&self) -> bool {
+        self.inner.is_rung()
+    }
+
+    pub(super) fn inner(&mut self) -> &mut channel::Receiver<'static, Bell> {
+        &mut self.inner
+    }
+
+    /// Receives the next message if it is there.
+    pub(super) fn try_recv(&mut self) -> Result<Option<&[u8]>, RecvError> {
+        Ok(match self.look()? {
+            Look::Found(len) => Some(self.message(len)),
+            Look::Part | Look::Nothing => None,
+        })
+    }
+
     /// Returns the message that was received last.
-    fn message(&self, len: usize) -> &[u8] {
+    pub(super) fn message(&self, len: usize) -> &[u8] {
         self.buffer.get(..len).unwrap_or(&self.buffer)
     }
 

@@ -15,23 +15,14 @@ use super::waiting::{Awaited, Look, Waiter};
 /// The sending half of a [`Connection`](super::Connection).
 #[derive(Debug)]
 pub struct Sender {
-    inner: channel::Sender<'static, Bell>,
+    outbound: Outbound,
     waiter: Waiter,
-    fate: Fate,
 }
 
 impl Sender {
-    pub(super) fn new(
-        inner: channel::Sender<'static, Bell>,
-        mut waiter: Waiter,
-        fate: Fate,
-    ) -> Self {
-        waiter.set_rung(inner.is_rung());
-        Self {
-            inner,
-            waiter,
-            fate,
-        }
+    pub(super) fn new(outbound: Outbound, mut waiter: Waiter) -> Self {
+        waiter.set_rung(outbound.is_rung());
+        Self { outbound, waiter }
     }
 
     /// Sends a message of any length, waiting for room for at most `limit`.
@@ -45,8 +36,8 @@ impl Sender {
     /// - [`SendError::PeerDied`]: there is no room, and the peer shows no signs of life.
     /// - [`SendError::Broken`]: the connection has come to its end.
     pub fn send(&mut self, message: &[u8], limit: Duration) -> Result<(), SendError> {
-        let (mut outgoing, waiter) = self.outgoing(message);
-        let sent = waiter.wait(&mut outgoing, limit)?;
+        let mut outgoing = self.outbound.begin(message);
+        let sent = self.waiter.wait(&mut outgoing, limit)?;
         sent.ok_or(SendError::TimedOut)
     }
 
@@ -60,23 +51,12 @@ impl Sender {
     /// - [`SendError::PeerDied`]: there is no room, and the peer shows no signs of life.
     /// - [`SendError::Broken`]: the connection has come to its end.
     pub fn arm(&mut self, message: &[u8]) -> Result<Wait, SendError> {
-        let (mut outgoing, waiter) = self.outgoing(message);
-        waiter.arm(&mut outgoing)
+        self.waiter.arm(&mut self.outbound.begin(message))
     }
 
     /// Returns the guest crate's half, for the rest of what it can: sending without waiting, in parts, or in place.
     pub fn inner(&mut self) -> &mut channel::Sender<'static, Bell> {
-        &mut self.inner
-    }
-
-    fn outgoing<'s>(&'s mut self, message: &'s [u8]) -> (Outgoing<'s>, &'s Waiter) {
-        let outgoing = Outgoing {
-            sender: &mut self.inner,
-            fate: &self.fate,
-            message,
-            progress: Progress::default(),
-        };
-        (outgoing, &self.waiter)
+        self.outbound.inner()
     }
 }
 
@@ -87,10 +67,39 @@ impl AsFd for Sender {
     }
 }
 
+/// The messages to a peer.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    inner: channel::Sender<'static, Bell>,
+    fate: Fate,
+}
+
+impl Outbound {
+    pub(super) const fn new(inner: channel::Sender<'static, Bell>, fate: Fate) -> Self {
+        Self { inner, fate }
+    }
+
+    pub(super) const fn is_rung(&self) -> bool {
+        self.inner.is_rung()
+    }
+
+    pub(super) fn inner(&mut self) -> &mut channel::Sender<'static, Bell> {
+        &mut self.inner
+    }
+
+    /// Begins a message.
+    pub(super) fn begin<'s>(&'s mut self, message: &'s [u8]) -> Outgoing<'s> {
+        Outgoing {
+            outbound: self,
+            message,
+            progress: Progress::default(),
+        }
+    }
+}
+
 /// A message on its way.
-struct Outgoing<'s> {
-    sender: &'s mut channel::Sender<'static, Bell>,
-    fate: &'s Fate,
+pub(super) struct Outgoing<'s> {
+    outbound: &'s mut Outbound,
     message: &'s [u8],
     progress: Progress,
 }
@@ -102,7 +111,8 @@ impl Awaited for Outgoing<'_> {
     #[inline]
     fn look(&mut self) -> Result<Look<()>, SendError> {
         let before = self.progress;
-        match self.sender.poll_send(self.message, &mut self.progress) {
+        let sender = &mut self.outbound.inner;
+        match sender.poll_send(self.message, &mut self.progress) {
             Poll::Ready(Ok(())) => Ok(Look::Found(())),
             Poll::Ready(Err(channel::SendError::Broken(broken))) => Err(broken.into()),
             Poll::Pending if self.progress != before => Ok(Look::Part),
@@ -112,11 +122,11 @@ impl Awaited for Outgoing<'_> {
     }
 
     fn arm(&mut self) -> Result<Wait, SendError> {
-        Ok(self.sender.arm(self.message.len())?)
+        Ok(self.outbound.inner.arm(self.message.len())?)
     }
 
     fn check(&self) -> Result<(), SendError> {
-        if self.fate.is_dead() {
+        if self.outbound.fate.is_dead() {
             return Err(SendError::PeerDied);
         }
         Ok(())

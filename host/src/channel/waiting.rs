@@ -62,7 +62,7 @@ pub(super) trait Awaited {
 
 /// How one half of a connection waits.
 #[derive(Debug)]
-pub(super) struct Waiter {
+pub(crate) struct Waiter {
     /// The rings of the peer, none ever if it cannot ring, and the beats of the pulse.
     rings: Rings,
     is_rung: bool,
@@ -150,11 +150,7 @@ impl Waiter {
         awaited: &mut A,
         deadline: Deadline,
     ) -> Result<Look<A::Found>, A::Error> {
-        let (mut nap, longest) = if self.is_rung {
-            (DOZE, self.pulse.interval())
-        } else {
-            NAPS
-        };
+        let (mut nap, longest) = self.naps();
         loop {
             let left = deadline.remaining();
             if left.is_zero() {
@@ -166,7 +162,8 @@ impl Waiter {
                 Wait::Ready => {}
                 Wait::UntilRung if left >= self.pulse.interval() => {
                     awaited.check()?;
-                    self.pulse.among_sleepers(|| self.rings.sleep(None));
+                    let _until_beat = self.pulse.join();
+                    self.rings.sleep(None);
                 }
                 Wait::UntilRung => {
                     awaited.check()?;
@@ -185,10 +182,30 @@ impl Waiter {
         }
     }
 
+    /// Returns the first and the longest nap of one who may not be rung.
+    pub(super) fn naps(&self) -> (Duration, Duration) {
+        if self.is_rung {
+            (DOZE, self.pulse.interval())
+        } else {
+            NAPS
+        }
+    }
+
+    /// Returns the heartbeat that ends long sleeps.
+    #[cfg(feature = "tokio")]
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Takes in the rings up to now.
+    pub(super) fn drain(&self) {
+        self.rings.take();
+    }
+
     /// Asks to be woken, for one who polls the descriptor itself.
     pub(super) fn arm<A: Awaited>(&self, awaited: &mut A) -> Result<Wait, A::Error> {
         // The rings up to now are for what has been looked at.
-        self.rings.take();
+        self.drain();
         let wait = awaited.arm()?;
         if wait != Wait::Ready {
             awaited.check()?;

@@ -5,14 +5,19 @@
 
 mod completions;
 mod doctor;
+mod dump;
 mod interrupt;
+mod liveness;
 mod man;
 mod membership;
+mod one_line;
 mod output;
+mod peers;
 mod ping;
 mod pipe;
 mod place;
 mod recv;
+mod region;
 mod send;
 mod server;
 mod status;
@@ -22,6 +27,8 @@ mod times;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use one_line::one_line;
 
 /// Shared memory and doorbells between virtual machines and host processes (QEMU's ivshmem).
 #[derive(Debug, Parser)]
@@ -39,9 +46,11 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Status(status::Arguments),
+    Peers(peers::Arguments),
     Ping(ping::Arguments),
     Send(send::Arguments),
     Recv(recv::Arguments),
+    Dump(dump::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -99,6 +108,8 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => server::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Peers(arguments) => peers::run(arguments),
+        Command::Dump(arguments) => dump::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Send(arguments) => send::run(arguments),
         Command::Recv(arguments) => recv::run(arguments),
@@ -113,20 +124,6 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(FAILURE)
         }
     }
-}
-
-/// Renders an error of the command line as one line.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let words = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let message = words.strip_prefix("error: ").unwrap_or(&words);
-    format!("{message} (try --help)")
 }
 
 #[cfg(test)]

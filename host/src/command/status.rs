@@ -85,7 +85,6 @@ fn table(status: &Status, now: u64) -> String {
     }
     let mut table = Table::new([
         ("ID", Align::Right),
-        ("VECTORS", Align::Right),
         ("CONNECTED", Align::Right),
         ("PID", Align::Right),
         ("USER", Align::Left),
@@ -96,7 +95,6 @@ fn table(status: &Status, now: u64) -> String {
     for peer in &status.peers {
         table.add([
             peer.id.to_string(),
-            peer.vectors.to_string(),
             seconds(now.saturating_sub(peer.connected_unix_seconds)),
             peer.pid.map_or_else(unknown, |pid| pid.to_string()),
             peer.uid.map_or_else(unknown, user),
@@ -158,11 +156,20 @@ fn summary(status: &Status) -> String {
             None => "none left: restart the server once its clients have stopped".to_owned(),
         },
     );
-    line("so far", so_far(&status.counters));
+    let counters = &status.counters;
+    line("so far", comings_and_goings(counters));
+    line(
+        "",
+        format!(
+            "{} sent, {} to accept a connection",
+            count(counters.messages_sent, "message"),
+            count(counters.accept_failures, "failure")
+        ),
+    );
     text
 }
 
-fn so_far(counters: &Counters) -> String {
+fn comings_and_goings(counters: &Counters) -> String {
     let cut_off = [
         (counters.cut_off.spoke, "spoke"),
         (counters.cut_off.connection, "connection failed"),
@@ -173,15 +180,13 @@ fn so_far(counters: &Counters) -> String {
         (counters.refused.system, "short of resources"),
     ];
     format!(
-        "{} joined, {} left, {} cut off{}, {} refused{}; {} sent, {} to accept",
+        "{} joined, {} left, {} cut off{}, {} refused{}",
         counters.joined,
         counters.left,
         counters.cut_off.total(),
         reasons(&cut_off),
         counters.refused.total(),
         reasons(&refused),
-        count(counters.messages_sent, "message"),
-        count(counters.accept_failures, "failure"),
     )
 }
 
@@ -246,4 +251,116 @@ fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a status with one peer, of which everything is as wide as it gets.
+    fn wide() -> Status {
+        serde_json::from_value(serde_json::json!({
+            "format": 1,
+            "version": "10.20.30",
+            "pid": 4_194_304,
+            "started_unix_seconds": 0,
+            "uptime_seconds": 400 * 86_400,
+            "socket": "/run/ivshmem/ivshmem.sock",
+            "memory": {
+                "bytes": 1_u64 << 40,
+                "backing": "huge_pages",
+                "path": null,
+                "description": "a sealed memfd of huge pages of 2M"
+            },
+            "vectors_per_client": 2048,
+            "clients": {
+                "connected": 1000,
+                "limit": 1024,
+                "limited_by": "open_files",
+                "open_files_limit": 1_048_576
+            },
+            "ids": { "next": null, "remaining": 0 },
+            "peers": [{
+                "id": 32_767,
+                "vectors": 2048,
+                "connected_unix_seconds": 0,
+                "pid": 4_194_304,
+                "uid": 4_000_000_000_u32,
+                "process": "qemu-system-x86",
+                "messages_queued": 99_999,
+                "messages_sent": 99_999,
+                "doorbells": {
+                    "pending": 999_999,
+                    "vectors": vec![1; 2048],
+                    "untaken_seconds": 399 * 86_400
+                }
+            }],
+            "counters": {
+                "joined": 99_999,
+                "left": 99_999,
+                "cut_off": { "spoke": 0, "connection": 0 },
+                "refused": { "full": 99, "no_id_left": 0, "system": 0 },
+                "messages_sent": 99_999_999,
+                "accept_failures": 1
+            }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_widest_table_has_100_columns() {
+        let text = table(&wide(), 400 * 86_400);
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100, "{}: {line}", line.len());
+        }
+        assert!(text.contains("99 refused (full: 99)"), "{text}");
+        assert!(text.contains("none left"), "{text}");
+    }
+
+    #[test]
+    fn what_is_unknown_is_a_question_mark_and_names_cannot_disturb_a_terminal() {
+        let mut status = wide();
+        let peer = &mut status.peers[0];
+        (peer.pid, peer.uid, peer.doorbells) = (None, None, None);
+        peer.process = Some("\u{1b}]0;x\u{7}".to_owned());
+        let text = table(&status, 0);
+        assert!(
+            !text.contains('\u{1b}') && !text.contains('\u{7}'),
+            "{text}"
+        );
+        let row = text.lines().last().unwrap();
+        let words: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(
+            words,
+            [
+                "32767",
+                "0",
+                "s",
+                "?",
+                "?",
+                r"\u{1b}]0;x\u{7}",
+                "99999",
+                "?"
+            ]
+        );
+    }
+
+    #[test]
+    fn pending_doorbells_name_their_vectors_while_there_is_room() {
+        let mut status = wide();
+        let peer = &mut status.peers[0];
+        for (vectors, untaken, text) in [
+            (vec![0, 0], None, "-"),
+            (vec![0, 3], Some(0), "3 at vector 1"),
+            (vec![1, 3], Some(61), "4 at vector 0,1 for 1 min 1 s"),
+            (vec![1; 20], Some(0), "20 at 20 vectors"),
+        ] {
+            if let Some(doorbells) = &mut peer.doorbells {
+                doorbells.pending = vectors.iter().sum();
+                doorbells.vectors = vectors;
+                doorbells.untaken_seconds = untaken;
+            }
+            assert_eq!(pending(peer), text);
+        }
+    }
 }

@@ -66,13 +66,14 @@ pub(super) fn bytes(bytes: u64) -> String {
         )
 }
 
-/// Returns a time of so many seconds in its two largest units.
+/// Returns a time of so many seconds in its two largest units, or in days if there are ten or more.
 pub(super) fn seconds(seconds: u64) -> String {
     match seconds {
         0..=59 => format!("{seconds} s"),
         60..=3599 => format!("{} min {} s", seconds / 60, seconds % 60),
         3600..=86_399 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+        86_400..=863_999 => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -106,6 +107,7 @@ mod tests {
             (61, "1 min 1 s"),
             (3600, "1 h 0 min"),
             (90_000, "1 d 1 h"),
+            (864_000, "10 d"),
         ] {
             assert_eq!(seconds(number), text);
         }

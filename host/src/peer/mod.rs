@@ -9,7 +9,8 @@
 //! Two things can be waited for, separately, because they come from different sides:
 //! what the *server* says ([`Peer::next_event`]) and what the *peers* ring
 //! ([`Peer::wait`], [`Peer::wait_any`]). For an event loop of one's own, poll
-//! [`Peer::server_fd`] and [`Peer::vector_fd`], then call these with a time limit of zero.
+//! [`Peer::server_fd`] and [`Peer::vector_fd`], then call these with a time limit of zero. Tasks of tokio have `peer::tasks`
+//! (feature `tokio`).
 //!
 //! The memory and the vectors keep working when the server is gone, and a peer can [join the next
 //! one](Peer::reconnect).
@@ -26,6 +27,8 @@ mod error;
 mod former;
 mod link;
 mod reconnect;
+#[cfg(feature = "tokio")]
+pub mod tasks;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -306,34 +309,43 @@ impl Peer {
     pub fn next_event(&mut self, limit: Duration) -> Result<Option<Event>, EventError> {
         let deadline = Deadline::after(limit);
         loop {
-            let link = match &mut self.server {
-                Server::There(link) => link,
-                Server::Gone => return Err(EventError::Disconnected),
-                Server::None => return Err(EventError::NoServer),
-            };
-            let outcome = link.receive(deadline).and_then(|received| match received {
-                Received::Message(message) => Ok(self.session.take(message)?),
-                Received::Nothing => Ok(Outcome::Nothing),
-                Received::End => Ok(Outcome::Change(Event::ServerGone)),
-            });
-            match outcome {
-                Ok(Outcome::Change(event)) => {
-                    self.doorbells.follow(&self.session, event);
-                    match event {
-                        Event::Joined(peer) => self.former.forget(peer),
-                        Event::ServerGone => self.server = Server::Gone,
-                        _ => {}
-                    }
-                    return Ok(Some(event));
-                }
-                Ok(_) if deadline.remaining().is_zero() => return Ok(None),
-                Ok(_) => {}
-                Err(error) => {
-                    self.server = Server::Gone;
-                    return Err(EventError::Receive(error));
-                }
+            match self.take_message(deadline)? {
+                Taken::Event(event) => return Ok(Some(event)),
+                Taken::Nothing => return Ok(None),
+                Taken::NoChange if deadline.remaining().is_zero() => return Ok(None),
+                Taken::NoChange => {}
             }
         }
+    }
+
+    /// Takes in one message of the server, waiting for it until `deadline`.
+    fn take_message(&mut self, deadline: Deadline) -> Result<Taken, EventError> {
+        let link = match &mut self.server {
+            Server::There(link) => link,
+            Server::Gone => return Err(EventError::Disconnected),
+            Server::None => return Err(EventError::NoServer),
+        };
+        let outcome = link.receive(deadline).and_then(|received| match received {
+            Received::Message(message) => Ok(match self.session.take(message)? {
+                Outcome::Change(event) => Taken::Event(event),
+                _ => Taken::NoChange,
+            }),
+            Received::Nothing => Ok(Taken::Nothing),
+            Received::End => Ok(Taken::Event(Event::ServerGone)),
+        });
+        match outcome {
+            Ok(Taken::Event(event)) => {
+                self.doorbells.follow(&self.session, event);
+                match event {
+                    Event::Joined(peer) => self.former.forget(peer),
+                    Event::ServerGone => self.server = Server::Gone,
+                    _ => {}
+                }
+            }
+            Ok(Taken::NoChange | Taken::Nothing) => {}
+            Err(_) => self.server = Server::Gone,
+        }
+        outcome.map_err(EventError::Receive)
     }
 
     /// Takes in changes for at most `limit` until `condition` holds, and returns whether it does.
@@ -392,6 +404,16 @@ impl Peer {
                 vectors: eventfds.len(),
             })
     }
+}
+
+/// What taking in a message has brought.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    Event(Event),
+    /// A message that changes nothing.
+    NoChange,
+    /// No message.
+    Nothing,
 }
 
 /// A connection on which the handshake is done, up to the first vector of its own.

@@ -2,6 +2,7 @@
 //! What a server is to be like.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::access::Access;
@@ -48,6 +49,9 @@ pub struct Config {
     /// Where the server answers requests about itself. That socket has the access of the other:
     /// whoever may connect there has the memory anyway.
     pub admin: AdminSocket,
+    /// Where the server gives its metrics to Prometheus and the like, by HTTP; port 0 for a free one. Whoever
+    /// reaches that address may read them: who is connected, and how busy everybody is.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Config {
@@ -65,6 +69,7 @@ impl Config {
             backing: Backing::Memfd,
             file_at_end: FileAtEnd::Keep,
             admin: AdminSocket::Beside,
+            metrics: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! Why a server could not start.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -119,6 +120,13 @@ pub enum BindError {
         /// Size of a page in bytes.
         page_bytes: u64,
     },
+    /// The address for metrics cannot be listened at.
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: Errno,
+    },
     /// The system refused a step that concerns a file.
     Path {
         /// What was attempted, such as "create the socket".
@@ -231,6 +239,9 @@ impl fmt::Display for BindError {
                  only root gives files to other users, or to groups that one is not in",
                 path.display()
             ),
+            Self::Metrics { address, error } => {
+                write!(f, "cannot listen at {address} for metrics: {error}; choose another port or address")
+            }
             Self::Path { step, path, error } => {
                 write!(f, "cannot {step} {}: {error}", path.display())
             }

@@ -64,7 +64,7 @@ pub use running::RunningServer;
 pub use stop::Stop;
 
 use crate::deadline::{timespec, Deadline};
-use desk::{Birth, Desk, Subject, ADMIN_DESCRIPTORS};
+use desk::{Birth, Desk, Entrance, Subject, ADMIN_DESCRIPTORS, METRICS_DESCRIPTORS};
 use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
 use lock::Lock;
@@ -132,10 +132,11 @@ impl Server {
         listen: impl FnOnce(&mut Config) -> Result<Listener, BindError>,
     ) -> Result<Self, BindError> {
         config.check()?;
-        let others = match config.admin {
+        let for_admin = match config.admin {
             AdminSocket::Off => 0,
             AdminSocket::Beside | AdminSocket::At(_) => ADMIN_DESCRIPTORS,
         };
+        let others = for_admin + config.metrics.map_or(0, |_| METRICS_DESCRIPTORS);
         let client_limit = ClientLimit::of_process(config.vectors, config.max_clients, others)?;
         let grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
@@ -149,10 +150,16 @@ impl Server {
         // Whoever connects is to find the memory ready, so the socket comes last.
         let memory = memory::NewMemory::create(&config, &grant)?;
         let listener = listen(&mut config)?;
-        let admin = match config.admin_path() {
-            Some(path) => Some(Listener::bind(&path, &config.access.resolve()?)?),
-            None => None,
-        };
+        let mut entrances = Vec::new();
+        if let Some(path) = config.admin_path() {
+            let admin = Listener::bind(&path, &config.access.resolve()?)?;
+            entrances.push(Entrance::Unix(admin));
+        }
+        if let Some(address) = &mut config.metrics {
+            let (metrics, found) = Entrance::at(*address)?;
+            *address = found;
+            entrances.push(metrics);
+        }
         let failed = |error| BindError::System {
             step: "look at the shared memory",
             error,
@@ -172,7 +179,7 @@ impl Server {
         let memory = Arc::new(memory);
         Ok(Self {
             listener,
-            desk: Desk::new(admin),
+            desk: Desk::new(entrances),
             birth: Birth::now(),
             registry: Registry::new(
                 turns,
@@ -206,7 +213,7 @@ impl Server {
         RunningServer::start(Self::bind(config)?)
     }
 
-    /// Returns the configuration.
+    /// Returns the configuration, with the port that the metrics have got if any was wanted.
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config

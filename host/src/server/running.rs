@@ -73,7 +73,7 @@ impl RunningServer {
         &self.config.socket
     }
 
-    /// Returns the configuration.
+    /// Returns the configuration, as [`Server::config`].
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config

@@ -133,12 +133,7 @@ fn messages_that_wait_for_a_client_are_counted_and_so_are_those_sent() {
 fn doorbells_are_seen_until_they_are_taken() {
     let (_directory, server) = start(3);
     let ringer = RawClient::connect(server.socket());
-    let vectors: Vec<OwnedFd> = ringer
-        .receive_many(6)
-        .into_iter()
-        .skip(3)
-        .map(|(_, vector)| vector.unwrap())
-        .collect();
+    let vectors = ringer.receive_own(3);
     for _ in 0..20 {
         ring(&vectors[0]);
     }
@@ -288,7 +283,7 @@ fn a_wrong_request_is_told_what_there_is() {
     let path = socket_beside(server.socket());
     assert_eq!(
         ask(&path, b"staus\n"),
-        "{\"error\":\"'staus' is no request; there are memory and status\"}\n"
+        "{\"error\":\"'staus' is no request; there are memory, metrics and status\"}\n"
     );
     assert_eq!(
         ask(&path, &[b'x'; 256]),

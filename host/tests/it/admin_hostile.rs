@@ -124,9 +124,7 @@ fn callers_that_do_not_read_hold_nobody_up() {
     let server = Running::start(":", 2048, &[]);
     server.line();
     let clients: Vec<RawClient> = (0..6).map(|_| RawClient::connect(&server.socket)).collect();
-    let vectors = clients[0].receive_many(3 + 2048);
-    for (_, vector) in vectors.iter().skip(3) {
-        let vector = vector.as_ref().unwrap();
+    for vector in &clients[0].receive_own(2048) {
         rustix::io::write(vector, &(u64::MAX - 2).to_ne_bytes()).unwrap();
         ring(vector);
     }

@@ -63,6 +63,14 @@ impl RawClient {
         Some((i64::from_le_bytes(bytes), descriptors.pop()))
     }
 
+    /// Receives the whole greeting of the first client of a server, and returns its `count` vectors.
+    pub fn receive_own(&self, count: usize) -> Vec<OwnedFd> {
+        let vectors = self.receive_many(3 + count).into_iter().skip(3);
+        vectors
+            .map(|(_, vector)| vector.expect("a vector"))
+            .collect()
+    }
+
     /// Receives `count` messages.
     pub fn receive_many(&self, count: usize) -> Vec<Raw> {
         (0..count)

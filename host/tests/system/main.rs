@@ -11,6 +11,7 @@ mod huge_pages;
 #[path = "../it/process.rs"]
 #[allow(dead_code, reason = "made for other tests, which use all of it")]
 mod process;
+mod systemd;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -24,6 +25,16 @@ fn main() {
     let trials: &[Named] = &[
         // Alone with the machine's pool, so these are one trial.
         ("huge_pages::all_of_them", huge_pages::all_of_them),
+        ("systemd::units_are_valid", systemd::units_are_valid),
+        ("systemd::units_are_confined", systemd::units_are_confined),
+        (
+            "systemd::user_and_folder_are_made",
+            systemd::user_and_folder_are_made,
+        ),
+        (
+            "systemd::a_socket_is_handed_down",
+            systemd::a_socket_is_handed_down,
+        ),
     ];
     let trials = trials
         .iter()

@@ -14,7 +14,7 @@ use crate::channel::words::Loads;
 pub struct FrameLook {
     /// Its position, in bytes from the start of the session, modulo 2^35.
     pub position: u64,
-    /// The position behind it.
+    /// The position behind it, likewise.
     pub end: u64,
     /// Where its header is, in bytes from the start of the region.
     pub offset: usize,
@@ -161,8 +161,9 @@ impl<S: Source + ?Sized> Iterator for Frames<'_, S> {
             Ok(frame) => {
                 self.behind_skip = frame.kind == FrameKind::Skip;
                 self.left -= frame.end - frame.position;
-                self.position = frame.end;
-                Some(frame)
+                self.position = frame.end % (2 * FAR);
+                let end = self.position;
+                Some(FrameLook { end, ..frame })
             }
             Err(problem) => {
                 // One whose room was given back may have been overwritten.
@@ -182,6 +183,20 @@ impl<S: Source + ?Sized> Iterator for Frames<'_, S> {
             }
         }
     }
+}
+
+/// Returns where the first frame begins of those in the half of a ring before its head, which are probably still what was sent.
+/// Frames cannot be found but by the marks of their headers, so what is no header may be taken for one, if seldom.
+pub(super) fn recent<S: Source + ?Sized>(words: View<'_, S>, ring: &RingLook) -> Option<u64> {
+    let head = ring
+        .head
+        .filter(|_| ring.producer.standing == Standing::Current)?;
+    let half = (ring.size as u64 / 2).min(head);
+    (head - half..head).step_by(WORD).find(|&position| {
+        let mut frames = Frames::new(words, *ring, position, head - position);
+        let frame = frames.look();
+        frame.is_ok_and(|frame| frame.kind != FrameKind::Skip)
+    })
 }
 
 /// Returns what has become of what lies at a position, after it was read.

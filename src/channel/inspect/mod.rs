@@ -137,6 +137,13 @@ impl<S: Source> Inspection<S> {
         )
     }
 
+    /// Returns a position from which frames can probably be read although they were received, for one who reads along and was left
+    /// behind: that of a frame in the half of the ring before the head.
+    #[must_use]
+    pub fn recent(&self, ring: &RingLook) -> Option<u64> {
+        frames::recent(View(&self.source), ring)
+    }
+
     /// Copies out bytes, for the payload of a frame; those that the memory does not have are 0. What a member writes meanwhile
     /// may be seen in part: ask for [`Inspection::kept`] afterwards.
     pub fn read(&self, offset: usize, target: &mut [u8]) {

@@ -119,6 +119,12 @@ impl RingLook {
         }
     }
 
+    /// Returns the incarnations in the slots of the two, which are those of the members that are there or were there last.
+    #[must_use]
+    pub fn incarnations(&self) -> [u32; 2] {
+        self.slots.map(|slot| slot.incarnation)
+    }
+
     /// Returns how many bytes are between tail and head: frames with their headers that were announced and whose room was
     /// not given back. A receiver gives it back when it finds nothing more, or when it has received an eighth of the ring.
     #[must_use]

@@ -50,6 +50,9 @@ struct Started {
     max_peers: usize,
     #[serde(skip)]
     limit: String,
+    /// Where the metrics are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
 }
 
 impl Started {
@@ -63,6 +66,9 @@ impl Started {
             vectors: config.vectors,
             max_peers: limit.clients,
             limit: limit.to_string(),
+            metrics: config
+                .metrics
+                .map(|address| format!("http://{address}/metrics")),
         }
     }
 }
@@ -74,7 +80,7 @@ impl Entry for Started {
 
     fn message(&self) -> String {
         format!(
-            "listening at {}: {} bytes of shared memory in {}, {} per client, {}",
+            "listening at {}: {} bytes of shared memory in {}, {} per client, {}{}",
             self.socket,
             self.shm_bytes,
             self.shm,
@@ -82,7 +88,11 @@ impl Entry for Started {
                 1 => "1 vector".to_owned(),
                 vectors => format!("{vectors} vectors"),
             },
-            self.limit
+            self.limit,
+            match &self.metrics {
+                Some(metrics) => format!("; metrics at {metrics}"),
+                None => String::new(),
+            }
         )
     }
 }

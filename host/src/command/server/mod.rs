@@ -3,9 +3,11 @@
 
 mod log;
 mod memory;
+mod metrics;
 mod mode;
 mod service;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 
@@ -104,6 +106,11 @@ pub(super) struct Arguments {
     /// Answer no requests.
     #[arg(long)]
     no_admin: bool,
+
+    /// Give metrics to Prometheus at this address, as http://ADDRESS:PORT/metrics. A port alone, or
+    /// :PORT, is one of 127.0.0.1, which only this machine reaches [default: no metrics].
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics::parse_address)]
+    metrics: Option<SocketAddr>,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -143,6 +150,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         })
         .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
     journal.started(&server);
+    if let Some(warning) = server.config().metrics.and_then(metrics::warning) {
+        log(warning);
+    }
     if let Some(predecessor) = server.predecessor() {
         log(predecessor);
     }
@@ -174,6 +184,7 @@ impl From<Arguments> for Config {
                 None if arguments.no_admin => AdminSocket::Off,
                 None => AdminSocket::Beside,
             },
+            metrics: arguments.metrics,
             ..Self::new(arguments.socket.socket, arguments.size, arguments.vectors)
         }
     }

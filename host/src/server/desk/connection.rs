@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 
 use super::super::sending::send;
-use super::request::MAX_BYTES;
+use super::request::{Report, MAX_BYTES};
 use crate::admin::PATIENCE;
 use crate::deadline::Deadline;
 
@@ -21,6 +21,8 @@ const WASTE_BYTES: usize = 1 << 14;
 pub(super) struct Connection {
     socket: OwnedFd,
     pub(super) stage: Stage,
+    /// The longest request there can be, in bytes; at most `MAX_BYTES`.
+    max_request: usize,
     deadline: Deadline,
 }
 
@@ -30,9 +32,9 @@ pub(super) enum Stage {
     /// The request has not come whole.
     Reading(Vec<u8>),
     /// The next survey will answer the request.
-    Waiting,
+    Waiting(Report),
     /// The survey under way will answer it.
-    Looking,
+    Looking(Report),
     /// The answer goes.
     Writing(Answer),
     /// The answer has gone. Closed while something is left unread, a connection over TCP would lose it.
@@ -61,10 +63,11 @@ impl Answer {
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd) -> Self {
+    pub(super) fn new(socket: OwnedFd, max_request: usize) -> Self {
         Self {
             socket,
             stage: Stage::Reading(Vec::new()),
+            max_request,
             deadline: Deadline::after(PATIENCE),
         }
     }
@@ -74,7 +77,7 @@ impl Connection {
         let events = match self.stage {
             Stage::Reading(_) | Stage::Ending => PollFlags::IN,
             Stage::Writing(_) => PollFlags::OUT,
-            Stage::Waiting | Stage::Looking | Stage::Over => PollFlags::empty(),
+            Stage::Waiting(_) | Stage::Looking(_) | Stage::Over => PollFlags::empty(),
         };
         PollFd::new(&self.socket, events)
     }
@@ -87,20 +90,20 @@ impl Connection {
         matches!(self.stage, Stage::Over) || self.deadline.remaining().is_zero()
     }
 
-    /// Takes note of the events that a poll has found, and returns what has come of the request if that is more now.
-    pub(super) fn notice(&mut self, events: PollFlags) -> Option<&[u8]> {
+    /// Takes note of the events that a poll has found, and returns whether more has come of the request.
+    pub(super) fn notice(&mut self, events: PollFlags) -> bool {
         if events.is_empty() {
-            return None;
+            return false;
         }
         match &self.stage {
             Stage::Reading(_) => return self.read(),
             Stage::Writing(_) => self.write(),
             Stage::Ending => self.end(),
             // Only a hang-up or an error is told of here.
-            Stage::Waiting | Stage::Looking => self.stage = Stage::Over,
+            Stage::Waiting(_) | Stage::Looking(_) => self.stage = Stage::Over,
             Stage::Over => {}
         }
-        None
+        false
     }
 
     /// Starts to send `answer`.
@@ -109,25 +112,23 @@ impl Connection {
         self.write();
     }
 
-    /// Reads what is there of the request.
-    pub(super) fn read(&mut self) -> Option<&[u8]> {
+    /// Reads what is there of the request, and returns whether that is anything.
+    pub(super) fn read(&mut self) -> bool {
         let Stage::Reading(sent) = &mut self.stage else {
-            return None;
+            return false;
         };
         let mut piece = [0; MAX_BYTES];
-        let room = piece.len().saturating_sub(sent.len());
-        let (space, _) = piece.split_at_mut(room);
+        let (space, _) = piece.split_at_mut(self.max_request.saturating_sub(sent.len()));
         match recv(&self.socket, space, RecvFlags::DONTWAIT) {
-            Err(Errno::AGAIN | Errno::INTR) => return None,
+            Err(Errno::AGAIN | Errno::INTR) => false,
             Ok((0, _)) | Err(_) => {
                 self.stage = Stage::Over;
-                return None;
+                false
             }
-            Ok((received, _)) => sent.extend_from_slice(piece.get(..received).unwrap_or_default()),
-        }
-        match &self.stage {
-            Stage::Reading(sent) => Some(sent),
-            _ => None,
+            Ok((received, _)) => {
+                sent.extend_from_slice(piece.get(..received).unwrap_or_default());
+                true
+            }
         }
     }
 

@@ -9,27 +9,23 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::super::socket::Listener;
 use super::super::turns::RETRY_INTERVAL;
 use super::connection::{Answer, Connection, Stage};
-use super::request::{self, Request};
-use super::{Subject, ACCEPTS_EACH_PASS};
-use crate::admin::{Status, MAX_CONNECTIONS};
+use super::entrance::Entrance;
+use super::report::Documents;
+use super::request::{json, Dialect, Report, Request};
+use super::{http, Subject, ACCEPTS_EACH_PASS};
+use crate::admin::MAX_CONNECTIONS;
 use crate::deadline::Deadline;
 
 /// A door and those who came through it, the oldest first.
 #[derive(Debug)]
 pub(super) struct Door {
-    listener: Listener,
+    entrance: Entrance,
+    dialect: Dialect,
     connections: VecDeque<Connection>,
     /// Set while no connection can be accepted, most likely for want of descriptors: polling would spin.
     closed_until: Option<Deadline>,
-}
-
-/// The answer to a wrong request.
-#[derive(Serialize)]
-struct Complaint {
-    error: String,
 }
 
 /// What comes with the descriptor of the memory.
@@ -39,9 +35,13 @@ struct MemoryNote {
 }
 
 impl Door {
-    pub(super) fn new(listener: Listener) -> Self {
+    pub(super) fn new(entrance: Entrance) -> Self {
         Self {
-            listener,
+            dialect: match entrance {
+                Entrance::Unix(_) => Dialect::Line,
+                Entrance::Tcp(_) => Dialect::Http,
+            },
+            entrance,
             connections: VecDeque::new(),
             closed_until: None,
         }
@@ -53,8 +53,8 @@ impl Door {
             None => PollFlags::IN,
             Some(_) => PollFlags::empty(),
         };
-        let listener = std::iter::once(PollFd::new(&self.listener, events));
-        listener.chain(self.connections.iter().map(Connection::interest))
+        let entrance = std::iter::once(PollFd::new(&self.entrance, events));
+        entrance.chain(self.connections.iter().map(Connection::interest))
     }
 
     /// Returns how long the loop may sleep for the door's sake.
@@ -69,13 +69,13 @@ impl Door {
     /// Returns whether somebody's answer needs a survey that has not begun.
     pub(super) fn wants_survey(&self) -> bool {
         let mut stages = self.connections.iter().map(|connection| &connection.stage);
-        stages.any(|stage| matches!(stage, Stage::Waiting))
+        stages.any(|stage| matches!(stage, Stage::Waiting(_)))
     }
 
     pub(super) fn note_survey_begun(&mut self) {
         for connection in &mut self.connections {
-            if matches!(connection.stage, Stage::Waiting) {
-                connection.stage = Stage::Looking;
+            if let Stage::Waiting(report) = connection.stage {
+                connection.stage = Stage::Looking(report);
             }
         }
     }
@@ -88,33 +88,33 @@ impl Door {
     ) {
         let knocks = events.next().unwrap_or(PollFlags::empty());
         for (connection, events) in self.connections.iter_mut().zip(events) {
-            let request = connection.notice(events).and_then(request::parse);
-            take_up(connection, request, subject);
+            if connection.notice(events) {
+                take_up(connection, self.dialect, subject);
+            }
         }
         self.connections.retain(|connection| !connection.is_over());
-        if self
+        let opens = self
             .closed_until
-            .is_some_and(|until| until.remaining().is_zero())
-        {
+            .is_some_and(|until| until.remaining().is_zero());
+        if opens || !knocks.is_empty() {
             self.closed_until = None;
-        } else if knocks.is_empty() {
-            return;
+            self.accept(subject);
         }
-        self.accept(subject);
     }
 
     /// Lets a few in.
     fn accept(&mut self, subject: &Subject<'_>) {
         for _ in 0..ACCEPTS_EACH_PASS {
-            match self.listener.accept() {
+            match self.entrance.accept() {
                 Ok(socket) => {
                     if self.connections.len() >= MAX_CONNECTIONS {
                         self.connections.pop_front();
                     }
-                    let mut connection = Connection::new(socket);
+                    let mut connection = Connection::new(socket, self.dialect.max_bytes());
                     // Most have made their request by now, and then nobody can push them out.
-                    let request = connection.read().and_then(request::parse);
-                    take_up(&mut connection, request, subject);
+                    if connection.read() {
+                        take_up(&mut connection, self.dialect, subject);
+                    }
                     self.connections.push_back(connection);
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
@@ -127,47 +127,40 @@ impl Door {
         }
     }
 
-    /// Sends `status` to those for whom it was looked up.
-    pub(super) fn answer(&mut self, status: &Status) {
-        let mut document: Option<Arc<[u8]>> = None;
+    /// Sends those for whom the status was looked up what they asked for.
+    pub(super) fn answer(&mut self, documents: &mut Documents) {
         for connection in &mut self.connections {
-            if matches!(connection.stage, Stage::Looking) {
-                let document = document.get_or_insert_with(|| line(status).into());
-                connection.answer(Answer::new(Arc::clone(document), None));
-            }
+            let Stage::Looking(report) = connection.stage else {
+                continue;
+            };
+            let text = match report {
+                Report::Status => documents.status(),
+                Report::Metrics => documents.metrics(),
+            };
+            let bytes = match self.dialect {
+                Dialect::Line => text,
+                Dialect::Http => http::metrics(&text).into(),
+            };
+            connection.answer(Answer::new(bytes, None));
         }
     }
 }
 
-/// Does what a caller asks for, or tells it what is wrong, if anything has come that says which.
-fn take_up(
-    connection: &mut Connection,
-    request: Option<Result<Request, request::Mistake>>,
-    subject: &Subject<'_>,
-) {
-    match request {
+/// Does what a caller asks for, or tells it what is wrong, if its request is complete.
+fn take_up(connection: &mut Connection, dialect: Dialect, subject: &Subject<'_>) {
+    let Stage::Reading(sent) = &connection.stage else {
+        return;
+    };
+    match dialect.parse(sent) {
         None => {}
-        Some(Ok(Request::Status)) => connection.stage = Stage::Waiting,
+        Some(Ok(Request::Report(report))) => connection.stage = Stage::Waiting(report),
         Some(Ok(Request::Memory)) => {
             let note = MemoryNote {
                 bytes: subject.config.size_bytes,
             };
             let memory = Arc::clone(subject.memory);
-            connection.answer(Answer::new(line(&note), Some(memory)));
+            connection.answer(Answer::new(json(&note), Some(memory)));
         }
-        Some(Err(mistake)) => {
-            let complaint = Complaint {
-                error: mistake.to_string(),
-            };
-            connection.answer(Answer::new(line(&complaint), None));
-        }
+        Some(Err(refusal)) => connection.answer(Answer::new(refusal, None)),
     }
-}
-
-/// Renders `document` as a line of JSON.
-fn line(document: &impl Serialize) -> Vec<u8> {
-    // What is rendered here has only text for keys, so it cannot fail; if it did, the caller would get an empty line.
-    let mut bytes = serde_json::to_vec(document).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where the server is asked about itself, within its loop.
 //!
-//! Nobody who asks, or does not, may hold up the clients. So there is a bound to everything:
+//! There may be two doors: the admin socket, and metrics over HTTP. Nobody who asks, or does not, may hold up the
+//! clients, so there is a bound to everything, for each door:
 //!
 //! | a caller that | costs |
 //! | --- | --- |
@@ -12,6 +13,8 @@
 
 mod connection;
 mod door;
+mod entrance;
+mod http;
 mod report;
 mod request;
 
@@ -22,17 +25,22 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags};
 
 use super::registry::Registry;
-use super::socket::Listener;
 use super::survey::{Progress, Survey};
 use super::{ClientLimit, Config};
 use crate::admin::MAX_CONNECTIONS;
 use door::Door;
+use report::Documents;
+
+pub(super) use entrance::Entrance;
 
 /// Connections accepted at one door in one pass of the loop.
 const ACCEPTS_EACH_PASS: usize = 8;
 
 /// Descriptors of the admin socket: the listener, its lock, the connections, and one that is just being opened.
 pub(super) const ADMIN_DESCRIPTORS: u64 = MAX_CONNECTIONS as u64 + 3;
+
+/// Descriptors for metrics over TCP: the listener, the connections, and one that is just being opened.
+pub(super) const METRICS_DESCRIPTORS: u64 = MAX_CONNECTIONS as u64 + 2;
 
 /// What there is to be asked about.
 #[derive(Debug)]
@@ -68,9 +76,9 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(admin: Option<Listener>) -> Self {
+    pub(super) fn new(entrances: impl IntoIterator<Item = Entrance>) -> Self {
         Self {
-            doors: admin.map(Door::new).into_iter().collect(),
+            doors: entrances.into_iter().map(Door::new).collect(),
             survey: None,
         }
     }
@@ -113,9 +121,9 @@ impl Desk {
         };
         if subject.registry.survey(survey) == Progress::Done {
             self.survey = None;
-            let status = report::status(subject);
+            let mut documents = Documents::new(report::status(subject));
             for door in &mut self.doors {
-                door.answer(&status);
+                door.answer(&mut documents);
             }
         }
     }

@@ -2,6 +2,7 @@
 //! The server's status, put together.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ivshmem::PeerId;
@@ -10,8 +11,41 @@ use super::super::client::Client;
 use super::super::memory::posix_path;
 use super::super::pending::Reading;
 use super::super::{Backing, LimitSource};
+use super::request::json;
 use super::Subject;
 use crate::admin::{Clients, Doorbells, Ids, Memory, Peer, Status, FORMAT};
+
+/// The status in all its forms, each made once, for whoever asks first.
+#[derive(Debug)]
+pub(super) struct Documents {
+    status: Status,
+    json: Option<Arc<[u8]>>,
+    metrics: Option<Arc<[u8]>>,
+}
+
+impl Documents {
+    pub(super) fn new(status: Status) -> Self {
+        Self {
+            status,
+            json: None,
+            metrics: None,
+        }
+    }
+
+    /// Returns the status as JSON.
+    pub(super) fn status(&mut self) -> Arc<[u8]> {
+        let json = self.json.get_or_insert_with(|| json(&self.status).into());
+        Arc::clone(json)
+    }
+
+    /// Returns the metrics.
+    pub(super) fn metrics(&mut self) -> Arc<[u8]> {
+        let metrics = self
+            .metrics
+            .get_or_insert_with(|| self.status.to_prometheus().into_bytes().into());
+        Arc::clone(metrics)
+    }
+}
 
 /// Returns the status as it is now, with the doorbells as they were when last looked at.
 pub(super) fn status(subject: &Subject<'_>) -> Status {
