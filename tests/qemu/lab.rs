@@ -40,6 +40,11 @@ impl Lab {
         Ok(Self { tools, release })
     }
 
+    /// The release kernel.
+    pub fn kernel(&self) -> &Path {
+        &self.release
+    }
+
     /// A machine with the release kernel that will be told `append`.
     pub fn guest(&self, append: &str) -> Guest {
         Guest::new(&self.tools, &self.release)

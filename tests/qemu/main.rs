@@ -14,7 +14,9 @@ mod interrupts;
 mod kernel;
 mod lab;
 mod memory;
+mod operator;
 mod peers;
+mod program;
 mod proxy;
 mod server;
 mod uefi;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         channels::trials(),
         proxy::trials(),
         server::trials(),
+        operator::trials(),
         uefi::trials(),
     ];
     xtask::trials::main(Lab::open, groups.into_iter().flatten())

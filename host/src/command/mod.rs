@@ -18,6 +18,7 @@ mod pipe;
 mod place;
 mod recv;
 mod region;
+mod run;
 mod send;
 mod server;
 mod status;
@@ -52,6 +53,7 @@ enum Command {
     Recv(recv::Arguments),
     Dump(dump::Arguments),
     Doctor(doctor::Arguments),
+    Run(run::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -67,6 +69,8 @@ enum Exit {
     Success,
     /// What was asked for is not so.
     No,
+    /// As a guest ended that was started, which may be anything.
+    Guest(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -74,6 +78,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::No => Self::FAILURE,
+            Exit::Guest(code) => Self::from(code),
         }
     }
 }
@@ -114,6 +119,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Send(arguments) => send::run(arguments),
         Command::Recv(arguments) => recv::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };

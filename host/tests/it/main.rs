@@ -31,6 +31,7 @@ mod process;
 mod reconnect;
 mod region;
 mod rejoin;
+mod run;
 mod server;
 mod server_log;
 mod service;

@@ -3,9 +3,8 @@
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,7 @@ use libtest_mimic::Failed;
 use xtask::qemu::process;
 
 use crate::lab::PATIENCE;
-
-const PROGRAM: &str = "ivshmem-device";
+use crate::program;
 
 /// The number in the child of the first descriptor that it inherits.
 const FIRST_INHERITED: RawFd = 100;
@@ -50,7 +48,7 @@ impl Proxy {
         socket: &Path,
         count: usize,
     ) -> Result<(Self, Vec<OwnedFd>), Failed> {
-        let mut command = Command::new(program()?);
+        let mut command = Command::new(program::build("ivshmem-device", "ivshmem-device")?);
         command.args(["proxy", "--generation", generation.name()]);
         command.args(["--protocol", protocol.name()]);
         let device = format!(
@@ -113,38 +111,4 @@ impl Protocol {
             Self::Version0 => "0",
         }
     }
-}
-
-/// Returns the path of the program, which the first caller builds: cargo builds a package's programs for that
-/// package's own tests only.
-fn program() -> Result<PathBuf, Failed> {
-    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = &*built {
-        return Ok(path.clone());
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--package", PROGRAM, "--bin", PROGRAM])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(xtask::paths::root())
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{PROGRAM} does not build:\n{errors}").into());
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let path = messages.lines().find_map(executable);
-    let path = path.ok_or_else(|| format!("cargo named no executable {PROGRAM}"))?;
-    *built = Some(path.clone());
-    Ok(path)
-}
-
-/// Returns the path in one of cargo's messages.
-fn executable(message: &str) -> Option<PathBuf> {
-    let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    let path = message["executable"].as_str()?;
-    Some(path.into())
 }

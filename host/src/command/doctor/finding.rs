@@ -162,6 +162,7 @@ impl Code {
             | Self::QemuFine
             | Self::LineFine
             | Self::RegionFine
+            | Self::RegionBlank
             | Self::GuestFine => Level::Ok,
             Self::LockStale
             | Self::ServerOpaque
@@ -181,7 +182,7 @@ impl Code {
             | Self::ConfigNotRead
             | Self::LargeBar
             | Self::Frozen
-            | Self::RegionBlank
+            | Self::RegionForeign
             | Self::GuestNoDriver
             | Self::GuestOldDevice => Level::Hint,
             Self::DescriptorLimit

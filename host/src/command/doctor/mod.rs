@@ -12,36 +12,37 @@ mod limits;
 mod memory;
 mod pci;
 mod qemu;
+mod region;
 mod report;
 mod rights;
 mod server;
 mod socket;
+mod status;
 mod world;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use ivshmem_host::peer::ConnectError;
 
 use self::access::{Purpose, User};
 use self::finding::Code;
-use self::qemu::check::check as check_line;
+use self::qemu::check::{check as check_parsed, Servers};
 use self::qemu::line::Line;
 use self::qemu::program;
-use self::socket::{Interest, Listening, State};
+use self::region::{Words, LIFE_LIMIT};
+use self::socket::{Interest, Listening};
 use self::world::World;
 use super::output::print;
+use super::place::{DEFAULT_SOCKET, SOCKET_VARIABLE};
 use super::{Exit, Failure};
 
-use self::finding::{Finding, Level};
-use self::server::ServerView;
-
-/// The environment variable that names the server's socket.
-const SOCKET_VARIABLE: &str = "IVSHMEM_SOCKET";
-
-/// Where the server's socket is unless said otherwise.
-const DEFAULT_SOCKET: &str = "/run/ivshmem/ivshmem.sock";
+pub(super) use self::finding::{Finding, Level};
+pub(super) use self::qemu::options::size_bytes;
+pub(super) use self::server::ServerView;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -135,6 +136,28 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// Checks a command line that is about to be run, given what is known of the servers that it names.
+pub(super) fn check_line(words: &[OsString], servers: &Servers<'_>) -> Vec<Finding> {
+    Line::parse(words).map_or_else(Vec::new, |line| check_parsed(&line, servers))
+}
+
+/// Returns what the server at `path` says of itself, if one is there.
+pub(super) fn server_at(path: &Path) -> Option<ServerView> {
+    socket::look(path, Interest::Usual).ok()?;
+    let asked = status::ask(path).ok().map(|(_, view)| view);
+    asked.or_else(|| server::join(path).ok().map(|(_, view)| view))
+}
+
+/// Returns QEMU's program, as the doctor would look at it.
+pub(super) fn qemu_program() -> PathBuf {
+    program::program().0
+}
+
+/// Returns whether KVM can be used here.
+pub(super) fn kvm_works() -> bool {
+    program::kvm(&World::real()).is_ok()
+}
+
 /// What has been looked at so far.
 struct Examination {
     world: World,
@@ -169,44 +192,58 @@ impl Examination {
     }
 
     fn examine_socket(&mut self, path: &Path, interest: Interest) {
-        let before = self.findings.len();
-        if path.exists() {
-            self.examine_rights(path, Purpose::Connect);
+        if let Err(finding) = socket::look(path, interest) {
+            self.findings.push(finding);
+            self.examine_lock(path, Listening::No);
+            return;
         }
+        let before = self.findings.len();
+        self.examine_rights(path, Purpose::Connect);
         let reckoned = report::wrong(self.findings.get(before..).unwrap_or_default());
-        let listening = match socket::look(path, interest) {
-            State::Live => {
-                self.examine_server(path);
-                Listening::Yes
+        let result = status::ask(path).or_else(|opaque| {
+            let (mut findings, view) = server::join(path)?;
+            findings.push(status::opaque(path, &opaque));
+            Ok((findings, view))
+        });
+        match result {
+            Ok((findings, view)) => {
+                self.findings.extend(findings);
+                self.findings.extend(limits::check(path, &view));
+                self.servers.insert(path.to_owned(), view);
+                self.examine_lock(path, Listening::Yes);
             }
-            State::Dead(finding) => {
-                self.findings.push(finding);
-                Listening::No
-            }
-            State::Denied(finding) => {
-                if !reckoned {
+            Err(ConnectError::Open { error, .. }) => {
+                let finding = socket::unconnected(path, error);
+                let denied = finding.code == Code::SocketDenied;
+                // Who may not connect, by the modes, has been told why.
+                if !(denied && reckoned) {
                     self.findings.push(finding);
                 }
-                return;
+                if !denied {
+                    self.examine_lock(path, Listening::No);
+                }
             }
-        };
-        let lock = socket::check_lock(&self.world, path, listening);
-        self.findings.extend(lock);
+            Err(error) => {
+                self.findings.push(server::refusal(path, &error));
+                self.examine_lock(path, Listening::Yes);
+            }
+        }
     }
 
-    fn examine_server(&mut self, path: &Path) {
-        let (findings, view) = server::join(path);
-        self.findings.extend(findings);
-        if let Some(view) = view {
-            self.findings.extend(limits::check(path, &view));
-            self.servers.insert(path.to_owned(), view);
-        }
+    fn examine_lock(&mut self, path: &Path, listening: Listening) {
+        let lock = socket::check_lock(&self.world, path, listening);
+        self.findings.extend(lock);
     }
 
     fn examine_file(&mut self, path: &Path) {
         self.findings.extend(memory::check(&self.world, path));
         if path.is_file() {
             self.examine_rights(path, Purpose::Map);
+            // Who may not read it has been told so.
+            if let Ok(words) = File::open(path).and_then(Words::of) {
+                self.findings
+                    .extend(region::check(path, &words, LIFE_LIMIT));
+            }
         }
     }
 
@@ -228,7 +265,7 @@ impl Examination {
         self.findings.extend(program::check_kvm(&self.world, line));
         if let Some(line) = line {
             let servers = |path: &Path| self.servers.get(path).cloned();
-            let findings = check_line(line, &servers);
+            let findings = check_parsed(line, &servers);
             self.findings.extend(findings);
         }
     }

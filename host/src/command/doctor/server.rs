@@ -9,6 +9,7 @@ use ivshmem_host::protocol::ProtocolError;
 use ivshmem_host::size;
 
 use super::finding::{Code, Finding};
+use super::region::{self, LIFE_LIMIT};
 
 /// How long a server may take to let somebody in.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -29,33 +30,28 @@ pub(in crate::command) struct ServerView {
     pub(in crate::command) clients: Option<usize>,
 }
 
-/// Joins the server at `path`, where somebody listens, as a client of no consequence.
-pub(super) fn join(path: &Path) -> (Vec<Finding>, Option<ServerView>) {
-    match Peer::connect_within(path, ANSWER_LIMIT) {
-        Ok(peer) => welcome(path, peer),
-        Err(error) => (vec![refusal(path, &error)], None),
-    }
-}
-
-fn welcome(path: &Path, mut peer: Peer) -> (Vec<Finding>, Option<ServerView>) {
+/// Joins the server at `path` as a client of no consequence, for want of an admin socket.
+pub(super) fn join(path: &Path) -> Result<(Vec<Finding>, ServerView), ConnectError> {
+    let mut peer = Peer::connect_within(path, ANSWER_LIMIT)?;
     while let Ok(Some(_)) = peer.next_event(QUIET) {}
+    let bytes = peer.memory().len();
     let id = peer.id();
-    let view = ServerView {
-        vectors: u16::try_from(peer.vectors()).ok(),
-        bytes: Some(peer.memory().len() as u64),
-        next_id: id.map(|id| u32::from(id.0) + 1),
-        clients: Some(peer.peers().count()),
-    };
     let what = format!(
-        "a server answers: {} bytes, {} for each client, {} connected{}",
-        peer.memory().len(),
+        "a server answers: {bytes} bytes, {} for each client, {} connected{}",
         plural(peer.vectors(), "vector"),
         plural(peer.peers().count(), "client"),
         id.map_or_else(String::new, |id| format!(" (this look was peer {id})")),
     );
     let mut findings = vec![Finding::fine(Code::SocketFine, path.display(), what)];
-    findings.extend(check_memory(path, peer.memory().len() as u64));
-    (findings, Some(view))
+    findings.extend(check_memory(path, bytes as u64));
+    findings.extend(region::check(path, &peer.memory(), LIFE_LIMIT));
+    let view = ServerView {
+        vectors: u16::try_from(peer.vectors()).ok(),
+        bytes: Some(bytes as u64),
+        next_id: id.map(|id| u32::from(id.0) + 1),
+        clients: Some(peer.peers().count()),
+    };
+    Ok((findings, view))
 }
 
 /// Checks the size of a server's memory.
@@ -75,7 +71,7 @@ pub(super) fn check_memory(path: &Path, bytes: u64) -> Vec<Finding> {
 }
 
 /// Returns what is wrong with a server that did not let us in.
-fn refusal(path: &Path, error: &ConnectError) -> Finding {
+pub(super) fn refusal(path: &Path, error: &ConnectError) -> Finding {
     let (code, what, cure) = match error {
         ConnectError::Receive(ReceiveError::Protocol(ProtocolError::Refused)) => (
             Code::ServerFull,
@@ -154,16 +150,16 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("socket");
         let _server = Server::spawn(Config::new(&path, 65536, 3)).unwrap();
-        let (findings, view) = join(&path);
-        assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].code, Code::SocketFine);
+        let (findings, view) = join(&path).unwrap();
+        let codes: Vec<_> = findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [Code::SocketFine, Code::RegionBlank]);
         let expected = ServerView {
             vectors: Some(3),
             bytes: Some(65536),
             next_id: Some(1),
             clients: Some(0),
         };
-        assert_eq!(view, Some(expected));
+        assert_eq!(view, expected);
     }
 
     /// What is found where somebody sends these bytes to whoever connects, and then ends.
@@ -175,10 +171,9 @@ mod tests {
             let mut stream = listener.accept().unwrap().0;
             stream.write_all(bytes).unwrap();
         });
-        let (findings, view) = join(&path);
+        let error = join(&path).unwrap_err();
         server.join().unwrap();
-        assert_eq!((findings.len(), view), (1, None));
-        findings[0].code
+        refusal(&path, &error).code
     }
 
     #[test]

@@ -5,22 +5,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use super::finding::{Code, Finding};
 use super::world::World;
-
-/// What stands at a path at which a server should listen.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Somebody listens.
-    Live,
-    /// Nobody listens; this says what is there instead.
-    Dead(Finding),
-    /// This process may not find out; the rights on the way say why, or else this.
-    Denied(Finding),
-}
 
 /// Why a socket is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,69 +21,69 @@ pub(super) enum Interest {
     Usual,
 }
 
-/// Looks at what is at `path`, and connects if it is a socket.
-pub(super) fn look(path: &Path, interest: Interest) -> State {
+/// Returns what keeps `path` from being a socket; nothing if it is one. Nobody is connected to.
+pub(super) fn look(path: &Path, interest: Interest) -> Result<(), Finding> {
     let finding = |code, what: String, cure: &str| Finding::new(code, path.display(), what, cure);
-    let dead = |code, what, cure: &str| State::Dead(finding(code, what, cure));
-    let denied = |what| {
-        let cure = "run this as a user who may; AppArmor and SELinux can forbid it as well";
-        State::Denied(finding(Code::SocketDenied, what, cure))
-    };
     let start = format!(
         "start one: ivshmem server --socket {} --size 4M --vectors 2",
         path.display()
     );
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound && interest == Interest::Usual => {
-            return dead(
-                Code::ServerAbsent,
-                "no server is here, where one would usually be".to_owned(),
-                &format!("{start}; or name another with --socket"),
-            );
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return dead(
-                Code::SocketMissing,
-                "no server is here: there is no such file".to_owned(),
-                &start,
-            );
-        }
-        Err(error) => return denied(format!("it cannot be looked at: {error}")),
-    };
-    // What connect follows, except that a link to nothing is no socket.
-    let socket = fs::metadata(path).is_ok_and(|target| target.file_type().is_socket());
-    if !socket {
-        let what = if metadata.is_dir() {
-            "a directory"
-        } else {
-            "no socket"
-        };
-        return dead(
-            Code::SocketNotOne,
-            format!("it is {what}"),
-            "remove it, or name the socket of a server",
-        );
+    let metadata = fs::symlink_metadata(path).map_err(|error| match (error.kind(), interest) {
+        (ErrorKind::NotFound, Interest::Usual) => finding(
+            Code::ServerAbsent,
+            "no server is here, where one would usually be".to_owned(),
+            &format!("{start}; or name another with --socket"),
+        ),
+        (ErrorKind::NotFound, Interest::Named) => finding(
+            Code::SocketMissing,
+            "no server is here: there is no such file".to_owned(),
+            &start,
+        ),
+        _ => finding(
+            Code::SocketDenied,
+            format!("it cannot be looked at: {error}"),
+            "run this as a user who may",
+        ),
+    })?;
+    // What a link leads to counts, except that one to nothing is no socket.
+    if fs::metadata(path).is_ok_and(|target| target.file_type().is_socket()) {
+        return Ok(());
     }
-    match UnixStream::connect(path) {
-        Ok(_) => State::Live,
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => dead(
+    let what = if metadata.is_dir() {
+        "a directory"
+    } else {
+        "no socket"
+    };
+    Err(finding(
+        Code::SocketNotOne,
+        format!("it is {what}"),
+        "remove it, or name the socket of a server",
+    ))
+}
+
+/// Returns what it means that the socket at `path` could not be connected to.
+pub(super) fn unconnected(path: &Path, error: Errno) -> Finding {
+    let (code, what, cure) = match error {
+        Errno::CONNREFUSED => (
             Code::SocketStale,
             "nobody listens at this socket any more: its server was killed".to_owned(),
-            &format!(
+            format!(
                 "start the server again, which replaces it: ivshmem server --socket {} ...",
                 path.display()
             ),
         ),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            denied(format!("this process may not connect: {error}"))
-        }
-        Err(error) => dead(
+        Errno::ACCESS | Errno::PERM => (
+            Code::SocketDenied,
+            format!("this process may not connect: {error}"),
+            "run this as a user who may; AppArmor and SELinux can forbid it as well".to_owned(),
+        ),
+        _ => (
             Code::SocketNotOne,
             format!("it cannot be connected to: {error}"),
-            "name the stream socket of a server",
+            "name the stream socket of a server".to_owned(),
         ),
-    }
+    };
+    Finding::new(code, path.display(), what, cure)
 }
 
 /// Whether somebody listens at the socket whose lock is looked at.
@@ -147,38 +137,43 @@ fn holder(world: &World, inode: u64) -> Option<i32> {
 mod tests {
     use super::super::world::plant;
     use super::*;
-    use std::os::unix::net::{UnixDatagram, UnixListener};
-
-    fn code_of(path: &Path, interest: Interest) -> Option<Code> {
-        match look(path, interest) {
-            State::Live => None,
-            State::Dead(finding) | State::Denied(finding) => Some(finding.code),
-        }
-    }
+    use std::os::unix::net::UnixListener;
 
     #[test]
     fn what_stands_at_the_path_is_told() {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name);
+        let code_of = |name, interest| {
+            let result = look(&at(name), interest);
+            result.err().map(|finding| finding.code)
+        };
         fs::write(at("file"), "").unwrap();
         std::os::unix::fs::symlink("nothing", at("link")).unwrap();
         let _live = UnixListener::bind(at("live")).unwrap();
-        drop(UnixListener::bind(at("stale")).unwrap());
-        let _datagram = UnixDatagram::bind(at("datagram")).unwrap();
+        std::os::unix::fs::symlink("live", at("link to it")).unwrap();
         for (name, code) in [
             ("live", None),
+            ("link to it", None),
             ("absent", Some(Code::SocketMissing)),
             ("file", Some(Code::SocketNotOne)),
             ("", Some(Code::SocketNotOne)),
             ("link", Some(Code::SocketNotOne)),
-            ("stale", Some(Code::SocketStale)),
-            ("datagram", Some(Code::SocketNotOne)),
             ("file/socket", Some(Code::SocketDenied)),
         ] {
-            assert_eq!(code_of(&at(name), Interest::Named), code, "{name}");
+            assert_eq!(code_of(name, Interest::Named), code, "{name}");
         }
-        let usual = code_of(&at("absent"), Interest::Usual);
-        assert_eq!(usual, Some(Code::ServerAbsent));
+        assert_eq!(code_of("absent", Interest::Usual), Some(Code::ServerAbsent));
+    }
+
+    #[test]
+    fn why_it_cannot_be_connected_to_is_told() {
+        for (error, code) in [
+            (Errno::CONNREFUSED, Code::SocketStale),
+            (Errno::ACCESS, Code::SocketDenied),
+            (Errno::PROTOTYPE, Code::SocketNotOne),
+        ] {
+            assert_eq!(unconnected(Path::new("/s"), error).code, code);
+        }
     }
 
     #[test]
