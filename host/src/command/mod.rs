@@ -24,6 +24,7 @@ mod server;
 mod status;
 mod table;
 mod times;
+mod top;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ enum Command {
     Send(send::Arguments),
     Recv(recv::Arguments),
     Dump(dump::Arguments),
+    Top(top::Arguments),
     Doctor(doctor::Arguments),
     Run(run::Arguments),
     Completions(completions::Arguments),
@@ -115,6 +117,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(arguments) => status::run(arguments),
         Command::Peers(arguments) => peers::run(arguments),
         Command::Dump(arguments) => dump::run(arguments),
+        Command::Top(arguments) => top::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Send(arguments) => send::run(arguments),
         Command::Recv(arguments) => recv::run(arguments),

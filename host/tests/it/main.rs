@@ -35,3 +35,4 @@ mod run;
 mod server;
 mod server_log;
 mod service;
+mod top;
