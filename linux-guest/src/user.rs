@@ -40,6 +40,11 @@ pub fn run(address: &str) -> Result<(), Failure> {
         }
         println!("@ rung vector={vector}");
     }
+    if peer.vectors() > 0 {
+        // VFIO has given it to this process alone.
+        let second = Peer::open_pci(address).map(|peer| peer.id());
+        println!("@ second {}", second.err().ok_or("it was opened twice")?);
+    }
     speed::show(peer, address)?;
 
     let messages = system::word("ivshmem.messages")?.parse()?;

@@ -130,6 +130,8 @@ fn vfio(lab: &Lab, linux: &Linux) -> Result<(), Failed> {
         let rung = hear_within(&vm, "rung", LINUX_PATIENCE)?;
         same("vector", number(field(&rung, "vector")?)?, vector.into())?;
     }
+    let second = hear_within(&vm, "second", LINUX_PATIENCE)?;
+    same("busy", second.ends_with("another program uses it"), true)?;
     others.finish(&vm)
 }
 
@@ -138,7 +140,10 @@ fn sysfs(lab: &Lab, linux: &Linux) -> Result<(), Failed> {
     let vm = others.boot(lab, linux, "sysfs")?;
     let opened = hear_within(&vm, "opened", LINUX_PATIENCE)?;
     same("a silent device", field(&opened, "answers")?, "true")?;
+    let refused = hear_within(&vm, "failed", LINUX_PATIENCE)?;
+    same("a user is told", refused.contains("this takes root"), true)?;
     let peer = hear_within(&vm, "peer", LINUX_PATIENCE)?;
+    same("user", field(&peer, "uid")?, "0")?;
     same("vectors", number(field(&peer, "vectors")?)?, 0)?;
     let mapped = hear_within(&vm, "mapped", LINUX_PATIENCE)?;
     same("caching", field(&mapped, "as")?, "uncached-minus")?;
