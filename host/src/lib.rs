@@ -30,7 +30,8 @@
 //! # Trust
 //!
 //! Whoever may open the socket may read and write the shared memory and ring
-//! every vector; the mode and group of the socket are the only access control.
+//! every vector; owner, group and mode of the socket are the only access control. The admin socket beside
+//! it has the same, and metrics over TCP, if asked for, tell who is connected to whoever reaches their address.
 //! A client cannot hold up, mislead or end the server or the other clients'
 //! connections. A peer treats what its server sends as untrusted input.
 //!

@@ -21,6 +21,7 @@ mod server;
 mod status;
 mod table;
 mod times;
+mod top;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ enum Command {
     Peers(peers::Arguments),
     Ping(ping::Arguments),
     Dump(dump::Arguments),
+    Top(top::Arguments),
     Doctor(doctor::Arguments),
     Run(run::Arguments),
     Completions(completions::Arguments),
@@ -110,6 +112,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(arguments) => status::run(arguments),
         Command::Peers(arguments) => peers::run(arguments),
         Command::Dump(arguments) => dump::run(arguments),
+        Command::Top(arguments) => top::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Run(arguments) => run::run(arguments),

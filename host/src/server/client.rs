@@ -39,6 +39,8 @@ pub(super) struct Client {
     pub(super) connected_at: SystemTime,
     /// What its doorbells were when last looked at.
     pub(super) reading: Option<Reading>,
+    /// How many messages waited for it then.
+    pub(super) waiting: Option<usize>,
 }
 
 /// Why a connection ends.
@@ -89,6 +91,7 @@ impl Client {
             process,
             connected_at: SystemTime::now(),
             reading: None,
+            waiting: None,
         }
     }
 

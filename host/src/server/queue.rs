@@ -79,7 +79,12 @@ impl Queue {
         self.entries.is_empty()
     }
 
-    /// Returns how many messages wait.
+    /// Returns how many entries there are, each of one message or more.
+    pub(super) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns how many messages wait, in a time that grows with the entries.
     pub(super) fn waiting(&self) -> usize {
         let messages = self.entries.iter().map(|entry| match entry {
             Entry::Number(_) | Entry::Memory(_) => 1,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A look at everybody's doorbells, in pieces, so that nobody has to wait for all of it.
+//! A look at everybody's doorbells and queue, in pieces, so that nobody has to wait for all of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,14 @@ use super::client::Client;
 use super::pending::{counters, Reading};
 use super::queue::Vectors;
 
-/// Vectors looked at in one pass of the loop: about a millisecond if all of them are pending.
-const VECTORS_EACH_PASS: usize = 128;
+/// What one pass of the loop may cost, where a vector that is pending costs 1: about a millisecond.
+const COST_EACH_PASS: usize = 128;
+
+/// So many vectors that are not pending, all seen in one `poll`, cost as much.
+const QUIET_VECTORS: usize = 16;
+
+/// So many entries of a queue as well.
+const QUEUE_ENTRIES: usize = 64;
 
 /// A look that is under way at the clients there were when it began.
 #[derive(Debug)]
@@ -43,7 +49,7 @@ impl Survey {
 
     /// Looks at a few vectors more.
     pub(super) fn step(&mut self, clients: &mut BTreeMap<PeerId, Client>) -> Progress {
-        let mut budget = VECTORS_EACH_PASS;
+        let mut budget = COST_EACH_PASS;
         while budget > 0 {
             if self.next > self.last {
                 return Progress::Done;
@@ -51,28 +57,8 @@ impl Survey {
             let Some((&id, client)) = clients.range_mut(self.next..=self.last).next() else {
                 return Progress::Done;
             };
-            // Another client may have come to have this ID.
-            let (of, mut counted) = self
-                .partial
-                .take()
-                .filter(|(of, _)| Arc::ptr_eq(of, &client.vectors))
-                .unwrap_or_else(|| (Arc::clone(&client.vectors), Vec::new()));
-            let rest = of.eventfds.get(counted.len()..).unwrap_or_default();
-            let piece = rest.get(..budget).unwrap_or(rest);
-            // A client counts as one vector even if it has none.
-            budget -= piece.len().max(1);
-            let whole = piece.len() == rest.len();
-            match counters(piece) {
-                Some(more) => counted.extend(more),
-                None => counted.clear(),
-            }
-            if counted.is_empty() {
-                client.reading = None;
-            } else if whole {
-                let reading = Reading::new(&counted, client.reading.as_ref(), Instant::now());
-                client.reading = Some(reading);
-            } else {
-                self.partial = Some((of, counted));
+            budget = budget.saturating_sub(self.look(client, budget));
+            if self.partial.is_some() {
                 self.next = id;
                 continue;
             }
@@ -82,5 +68,33 @@ impl Survey {
             }
         }
         Progress::UnderWay
+    }
+
+    /// Looks at what `budget` allows of `client`, and returns what it has cost. What is left to see is in `partial` then.
+    fn look(&mut self, client: &mut Client, budget: usize) -> usize {
+        // Another client may have come to have this ID.
+        let (of, mut counted) = self
+            .partial
+            .take()
+            .filter(|(of, _)| Arc::ptr_eq(of, &client.vectors))
+            .unwrap_or_else(|| (Arc::clone(&client.vectors), Vec::new()));
+        let rest = of.eventfds.get(counted.len()..).unwrap_or_default();
+        let piece = rest.get(..budget).unwrap_or(rest);
+        let Some(more) = counters(piece) else {
+            client.reading = None;
+            client.waiting = None;
+            return 1;
+        };
+        let pending = more.iter().filter(|&&count| count > 0).count();
+        let cost = 1 + pending + piece.len() / QUIET_VECTORS;
+        counted.extend(more);
+        if counted.len() < of.eventfds.len() {
+            self.partial = Some((of, counted));
+            return cost;
+        }
+        let reading = Reading::new(&counted, client.reading.as_ref(), Instant::now());
+        client.reading = Some(reading);
+        client.waiting = Some(client.queue.waiting());
+        cost + client.queue.entries() / QUEUE_ENTRIES
     }
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Callers at the admin socket that mean harm, while clients join and others ask.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use crate::common::{eventually, ring, RawClient, LIMIT};
+use crate::common::{eventually, RawClient, LIMIT};
 use crate::process::Running;
 use ivshmem_host::admin::{socket_beside, Admin, MAX_CONNECTIONS, PATIENCE};
 use ivshmem_host::peer::Peer;
@@ -86,6 +89,38 @@ fn a_thousand_connections_at_once_hold_nobody_up() {
 }
 
 #[test]
+fn callers_that_ask_without_end_hold_nobody_up() {
+    let server = Running::start(":", 8, &[]);
+    server.line();
+    let alone = server.descriptors().len();
+    let _crowd: Vec<RawClient> = (0..64)
+        .map(|_| RawClient::connect(&server.socket))
+        .collect();
+    let admin = Admin::of(&server.socket).within(LIMIT);
+    eventually("all have joined", || {
+        admin.status().unwrap().clients.connected == 64
+    });
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    // They push each other out at times.
+                    let _ = admin.status();
+                }
+            });
+        }
+        for _ in 0..50 {
+            let peer = Peer::connect_within(&server.socket, LIMIT).unwrap();
+            assert!(peer.vectors() > 0);
+        }
+        enough.store(true, Ordering::Relaxed);
+    });
+    // Each client has its connection and its vectors.
+    assert_all_closed(&server, alone + 64 * 9);
+}
+
+#[test]
 fn a_caller_that_sends_megabytes_is_heard_for_a_line() {
     let server = Running::start(":", 2, &[]);
     server.line();
@@ -120,15 +155,21 @@ fn a_caller_that_sends_megabytes_is_heard_for_a_line() {
 
 #[test]
 fn callers_that_do_not_read_hold_nobody_up() {
-    // So many vectors that an answer does not fit into a socket's buffer.
-    let server = Running::start(":", 2048, &[]);
+    const CLIENTS: usize = 6;
+    const VECTORS: u16 = 2048;
+    let server = Running::start(":", VECTORS, &[]);
     server.line();
-    let clients: Vec<RawClient> = (0..6).map(|_| RawClient::connect(&server.socket)).collect();
-    for vector in &clients[0].receive_own(2048) {
-        rustix::io::write(vector, &(u64::MAX - 2).to_ne_bytes()).unwrap();
-        ring(vector);
+    let alone = server.descriptors().len();
+    let clients: Vec<RawClient> = (0..CLIENTS)
+        .map(|_| RawClient::connect(&server.socket))
+        .collect();
+    // The last one hears of all vectors. Full counters make long answers.
+    let vectors = CLIENTS * usize::from(VECTORS);
+    clients[CLIENTS - 1].receive_many(3);
+    for _ in 0..vectors {
+        let (_, vector) = clients[CLIENTS - 1].receive().unwrap();
+        rustix::io::write(vector.unwrap(), &(u64::MAX - 1).to_ne_bytes()).unwrap();
     }
-    let before = server.descriptors().len();
     let deaf: Vec<UnixStream> = (0..2 * MAX_CONNECTIONS)
         .map(|_| {
             let mut stream = connect(&server.socket);
@@ -138,14 +179,20 @@ fn callers_that_do_not_read_hold_nobody_up() {
         .collect();
     assert_served(&server);
     assert_served(&server);
+    let status = Admin::of(&server.socket).within(LIMIT).status().unwrap();
+    let buffer = fs::read_to_string("/proc/sys/net/core/wmem_default").unwrap();
+    assert!(
+        serde_json::to_string(&status).unwrap().len() > buffer.trim().parse().unwrap(),
+        "the answer does not fit into a socket's buffer"
+    );
     drop(deaf);
-    // The two that were asserted on have gone as well.
-    assert_all_closed(&server, before);
+    // Each client has its connection and its vectors; the two that were asserted on have gone.
+    assert_all_closed(&server, alone + CLIENTS + vectors);
 }
 
 /// Returns how much memory the server has, in KiB.
 fn resident_kib(server: &Running) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let number = line.unwrap().split_whitespace().nth(1).unwrap();
     number.parse().unwrap()

@@ -112,7 +112,7 @@ fn peer(id: PeerId, client: &Client, now: Instant) -> Peer {
         pid: client.process.pid,
         uid: client.process.uid,
         process: client.process.name.clone(),
-        messages_queued: client.queue.waiting(),
+        messages_queued: client.waiting.unwrap_or_else(|| client.queue.waiting()),
         messages_sent: client.queue.sent(),
         doorbells: client
             .reading
