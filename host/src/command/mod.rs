@@ -14,9 +14,12 @@ mod one_line;
 mod output;
 mod peers;
 mod ping;
+mod pipe;
 mod place;
+mod recv;
 mod region;
 mod run;
+mod send;
 mod server;
 mod status;
 mod table;
@@ -47,6 +50,8 @@ enum Command {
     Status(status::Arguments),
     Peers(peers::Arguments),
     Ping(ping::Arguments),
+    Send(send::Arguments),
+    Recv(recv::Arguments),
     Dump(dump::Arguments),
     Top(top::Arguments),
     Doctor(doctor::Arguments),
@@ -114,6 +119,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Dump(arguments) => dump::run(arguments),
         Command::Top(arguments) => top::run(arguments),
         Command::Ping(arguments) => ping::run(arguments),
+        Command::Send(arguments) => send::run(arguments),
+        Command::Recv(arguments) => recv::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

@@ -26,6 +26,7 @@ mod peer;
 mod peers;
 mod pid_file;
 mod ping;
+mod pipe;
 mod places;
 mod process;
 mod reconnect;

@@ -91,9 +91,11 @@ impl Place {
             .args(arguments)
             .arg(place)
             .arg(&self.path)
-            .args(["--limit", "20"])
             .env_remove("IVSHMEM_SOCKET")
             .stdin(Stdio::null());
+        if !arguments.contains(&"--limit") {
+            command.args(["--limit", "20"]);
+        }
         command
     }
 
