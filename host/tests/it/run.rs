@@ -66,7 +66,7 @@ fn printed_lines_are_whole_and_nothing_is_started() {
         "--kernel",
         "my kernel",
         "--append",
-        "n={n}",
+        "n={i}",
         "--plain",
         &file,
     ]);

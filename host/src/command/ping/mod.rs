@@ -15,10 +15,11 @@ use clap::Args;
 use ivshmem::channel::{OpenError, PING_PREFIX};
 use ivshmem::VectorIndex;
 use ivshmem_host::channel::{Channels, JoinError, Neighbour, Options, Pings};
-use ivshmem_host::peer::{Peer, RingError};
+use ivshmem_host::peer::RingError;
 
+use super::duration::seconds;
 use super::interrupt::Interrupt;
-use super::membership::{seconds, Membership};
+use super::membership::Membership;
 use super::output::{log, print, Reader};
 use super::{Exit, Failure};
 use course::{Course, Pace};
@@ -90,7 +91,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "VECTOR", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     ring: Option<u16>,
 
-    /// Show objects of JSON, one a line: each answer, and last { "summary": ... }.
+    /// Print JSON, an object a line: each answer, and last { "summary": ... }.
     #[arg(long)]
     json: bool,
 
@@ -117,7 +118,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let channels = match join(&arguments) {
         Ok(channels) => channels,
         Err(JoinError::Region(error)) => return explain_no_region(&arguments, error),
-        Err(error) => return Err(Failure::new(error)),
+        Err(error) => return Err(arguments.membership.explain(error)),
     };
     let search_end = deadline.unwrap_or(now + SEARCH);
     let Some(peer) = search(&channels, arguments.target, search_end, &interrupt)? else {
@@ -187,7 +188,7 @@ fn join(arguments: &Arguments) -> Result<Channels, JoinError> {
 fn explain_no_region(arguments: &Arguments, error: OpenError) -> Result<Exit, Failure> {
     let membership = &arguments.membership;
     if let (Some(id), None) = (arguments.target.id, &membership.shm_file) {
-        let peer = Peer::connect(&membership.socket.socket).map_err(Failure::new)?;
+        let peer = membership.socket.connect()?;
         if peer.vectors_of(id).is_some() {
             log(NoMember(id));
             return Ok(Exit::No);
@@ -198,7 +199,7 @@ fn explain_no_region(arguments: &Arguments, error: OpenError) -> Result<Exit, Fa
             log("nobody has made this memory a region yet, so nobody can answer");
             Ok(Exit::No)
         }
-        error => Err(Failure::new(error)),
+        error => Err(membership.explain(JoinError::Region(error))),
     }
 }
 
@@ -238,8 +239,7 @@ fn ring(arguments: &Arguments, vector: VectorIndex) -> Result<Exit, Failure> {
             "--ring wants a server: in a file there are no doorbells; leave --shm-file away",
         ));
     }
-    let socket = &arguments.membership.socket.socket;
-    let mut peer = Peer::connect(socket).map_err(Failure::new)?;
+    let mut peer = arguments.membership.socket.connect()?;
     let limit = arguments.deadline.unwrap_or(SEARCH);
     // It is rung if it is there, whatever the server says then.
     let _ = peer.wait_until(limit, |peer| peer.vectors_of(id) > Some(vector.0.into()));

@@ -29,8 +29,8 @@ const DEFAULT_VECTORS: u16 = 2;
 
 const EXAMPLE: &str = "\
 Examples:
-  ivshmem run --kernel my-kernel.elf --append 'name=guest-{n}'
-  ivshmem run --guests 3 --plain /dev/shm/ivshmem --kernel bzImage --append console=ttyS0 -- -initrd initrd.img
+  ivshmem run --kernel my-kernel.elf --append 'name=guest-{i}'
+  ivshmem run --guests 3 --shm-file /dev/shm/ivshmem --kernel bzImage --append console=ttyS0 -- -initrd initrd.img
   ivshmem run --print --disk disk.qcow2 --socket /tmp/ivshmem.sock
 
 The serial port of each guest goes to stdout, its name before each line; their stdin is empty. Nothing but the
@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "IMAGE", conflicts_with = "kernel")]
     disk: Option<PathBuf>,
 
-    /// Command line of the kernel; {n} is the number of the guest, from 1. Given several times, the
+    /// Command line of the kernel; {i} is the number of the guest, from 1. Given several times, the
     /// first is the first guest's, and so on; the last is that of all others.
     #[arg(
         long,
@@ -73,7 +73,7 @@ pub(super) struct Arguments {
     socket: Option<PathBuf>,
 
     /// Share this file instead, without a server and interrupts (ivshmem-plain). It is created if absent.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["socket", "vectors"])]
+    #[arg(long = "shm-file", visible_alias = "plain", value_name = "PATH", conflicts_with_all = ["socket", "vectors"])]
     plain: Option<PathBuf>,
 
     /// Size of the shared memory: bytes, or a number with K, M, G or T, a power of two [default: that of
@@ -101,7 +101,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     print: bool,
 
-    /// Further arguments for each QEMU; {n} is the number of the guest.
+    /// Further arguments for each QEMU; {i} is the number of the guest.
     #[arg(last = true, value_name = "QEMU ARGUMENTS")]
     extra: Vec<String>,
 }

@@ -20,6 +20,9 @@ const SERVER_LIMIT: Duration = Duration::from_millis(500);
 /// Frames that are counted in each ring; more are reckoned.
 const FRAMES: usize = 1024;
 
+/// Looks at a ring until there are frames to reckon with.
+const LOOKS: usize = 32;
+
 /// Positions are known modulo this.
 const POSITIONS: u64 = 1 << 35;
 
@@ -219,15 +222,24 @@ impl<'o> Sampler<'o> {
 
     /// Returns how many messages were sent in `moved` bytes from a position on.
     fn messages(&self, ring: &RingLook, start: u64, moved: u64) -> u64 {
-        let is_there = moved <= ring.size as u64 / 2;
-        let first = if is_there {
-            Some(start)
-        } else {
-            self.inspection.recent(ring)
-        };
-        let Some(first) = first.filter(|_| moved > 0) else {
+        if moved == 0 {
             return 0;
+        }
+        if moved <= ring.size as u64 / 2 {
+            return self.reckon(ring, start, moved).unwrap_or(0);
+        }
+        // A fast sender can overwrite what is being looked at, so there may be nothing left to reckon from.
+        let again = || {
+            let ring = self.inspection.ring(ring.from, ring.to)?;
+            let first = self.inspection.recent(&ring)?;
+            self.reckon(&ring, first, moved)
         };
+        (0..LOOKS).find_map(|_| again()).unwrap_or(0)
+    }
+
+    /// Returns how many messages `moved` bytes are if they are as those from a position on; nothing if no frame can be
+    /// seen there.
+    fn reckon(&self, ring: &RingLook, first: u64, moved: u64) -> Option<u64> {
         let mut frames = self.inspection.frames_from(ring, first);
         let ends = |kind| matches!(kind, FrameKind::Message { more: false, .. });
         let counted = frames
@@ -236,10 +248,7 @@ impl<'o> Sampler<'o> {
             .filter(|frame| ends(frame.kind));
         let counted = counted.count() as u64;
         let bytes = frames.position().wrapping_sub(first) % POSITIONS;
-        counted
-            .saturating_mul(moved)
-            .checked_div(bytes)
-            .unwrap_or(0)
+        counted.saturating_mul(moved).checked_div(bytes)
     }
 }
 
