@@ -13,6 +13,7 @@ mod guests;
 mod interrupts;
 mod kernel;
 mod lab;
+mod linux;
 mod memory;
 mod operator;
 mod peers;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         memory::trials(),
         peers::trials(),
         channels::trials(),
+        linux::trials(),
         proxy::trials(),
         server::trials(),
         operator::trials(),
