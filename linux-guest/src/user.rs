@@ -9,8 +9,14 @@ use ivshmem_host::peer::Peer;
 
 use crate::{speed, system, talk, Failure};
 
-/// The word that makes this program a user's.
-pub const ROLE: &str = "user";
+/// The word that has a process use the device.
+pub const USES: &str = "uses";
+
+/// The word that has a process open the device and wait for its end.
+pub const HOLDS: &str = "holds";
+
+/// What a process says that holds the device.
+pub const HELD: &str = "held";
 
 /// Who owns the device's group under VFIO.
 pub const USER: u32 = 1000;
@@ -21,7 +27,14 @@ const NAME: &str = "linux";
 /// How long a ring may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn run(address: &str) -> Result<(), Failure> {
+/// Does what the word `role` says.
+pub fn run(role: &str, address: &str) -> Result<(), Failure> {
+    if role == HOLDS {
+        let peer = Peer::open_pci(address)?;
+        println!("{HELD}");
+        while peer.wait_any(PATIENCE)?.is_empty() {}
+        return Ok(());
+    }
     let uid = rustix::process::getuid().as_raw();
     let peer = Peer::open_pci(address)?;
     let id = peer.id().map_or("none".to_owned(), |id| id.to_string());

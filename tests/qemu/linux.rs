@@ -130,6 +130,8 @@ impl Others {
 fn vfio(lab: &Lab, linux: &Linux) -> Result<(), Failed> {
     let others = Others::start(lab)?;
     let vm = others.boot(lab, linux, "vfio")?;
+    let killed = hear_within(&vm, "killed", LINUX_PATIENCE)?;
+    same("one that is killed", field(&killed, "said")?, "held")?;
     let peer = hear_within(&vm, "peer", LINUX_PATIENCE)?;
     same("user", field(&peer, "uid")?, "1000")?;
     same("vectors", number(field(&peer, "vectors")?)?, VECTORS.into())?;
