@@ -19,9 +19,8 @@ const SERVER_LIMIT: Duration = Duration::from_millis(500);
 
 /// Frames that are counted in each ring; more are reckoned.
 const FRAMES: usize = 1024;
-
-/// Looks at a ring until there are frames to reckon with.
-const LOOKS: usize = 32;
+/// How often the newest frames are looked at until some are found.
+const TRIES: usize = 16;
 
 /// Positions are known modulo this.
 const POSITIONS: u64 = 1 << 35;
@@ -225,21 +224,21 @@ impl<'o> Sampler<'o> {
         if moved == 0 {
             return 0;
         }
-        if moved <= ring.size as u64 / 2 {
-            return self.reckon(ring, start, moved).unwrap_or(0);
-        }
-        // A fast sender can overwrite what is being looked at, so there may be nothing left to reckon from.
-        let again = || {
+        // If few have come, they are still there. Of many the newest say how long a message is; a fast sender overtakes
+        // who looks at these now and then.
+        let all = (moved <= ring.size as u64 / 2).then(|| self.count(ring, start, moved));
+        let newest = || {
             let ring = self.inspection.ring(ring.from, ring.to)?;
-            let first = self.inspection.recent(&ring)?;
-            self.reckon(&ring, first, moved)
+            self.count(&ring, self.inspection.recent(&ring)?, moved)
         };
-        (0..LOOKS).find_map(|_| again()).unwrap_or(0)
+        let mut tries = (0..TRIES).map(|_| newest());
+        all.flatten()
+            .or_else(|| tries.find_map(|found| found))
+            .unwrap_or(0)
     }
 
-    /// Returns how many messages `moved` bytes are if they are as those from a position on; nothing if no frame can be
-    /// seen there.
-    fn reckon(&self, ring: &RingLook, first: u64, moved: u64) -> Option<u64> {
+    /// Returns how many messages are in `moved` bytes if they are like those behind `first`; nothing if none are found there.
+    fn count(&self, ring: &RingLook, first: u64, moved: u64) -> Option<u64> {
         let mut frames = self.inspection.frames_from(ring, first);
         let ends = |kind| matches!(kind, FrameKind::Message { more: false, .. });
         let counted = frames
@@ -248,7 +247,10 @@ impl<'o> Sampler<'o> {
             .filter(|frame| ends(frame.kind));
         let counted = counted.count() as u64;
         let bytes = frames.position().wrapping_sub(first) % POSITIONS;
-        counted.saturating_mul(moved).checked_div(bytes)
+        counted
+            .saturating_mul(moved)
+            .checked_div(bytes)
+            .filter(|_| counted > 0)
     }
 }
 
