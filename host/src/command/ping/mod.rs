@@ -158,6 +158,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         report,
         peer,
         connection: None,
+        is_missed: false,
         outstanding: VecDeque::new(),
     };
     let start = Instant::now();
