@@ -156,6 +156,8 @@ impl Course<'_> {
                 self.outstanding.push_back((number, sent_at));
             }
             Err(channel::SendError::Broken(broken)) => self.part(broken)?,
+            // Of course there is no room if nobody receives.
+            Err(channel::SendError::Full) if self.is_missed => {}
             Err(error) => self
                 .report
                 .note(format_args!("seq={number} was not sent: {error}")),
