@@ -7,6 +7,7 @@
 //! - [`peer::Peer`] joins such a server as a client: a host process then
 //!   shares memory with the virtual machines, rings them and is rung by them.
 //! - [`admin`] asks a running server how it is, and for its memory, without joining it.
+//! - [`pci`] is the device of a Linux guest, for programs in it.
 //! - [`channel`] carries messages between peers, guests and host processes alike, through
 //!   that memory, with or without a server.
 //! - [`protocol`] and [`session`] are the protocol between the two, free of
@@ -44,6 +45,7 @@ mod deadline;
 mod dial;
 mod eventfd;
 pub mod mapping;
+pub mod pci;
 pub mod peer;
 pub mod protocol;
 #[cfg(feature = "tokio")]
@@ -51,3 +53,8 @@ mod readiness;
 pub mod server;
 pub mod session;
 pub mod size;
+
+/// The guide for programs in Linux guests, whose code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/linux-guests.md")]
+struct LinuxGuestsGuide;

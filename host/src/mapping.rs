@@ -38,12 +38,21 @@ impl Mapping {
     /// - [`MapError::Stat`], [`MapError::Map`]: the system refuses.
     pub fn of(fd: impl AsFd) -> Result<Self, MapError> {
         let stat = rustix::fs::fstat(&fd).map_err(MapError::Stat)?;
-        let bytes = size(&stat);
+        Self::part(&fd, 0, size(&stat))
+    }
+
+    /// Maps `bytes` bytes at `offset` of the object behind `fd`, which are there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mapping::of`].
+    pub(crate) fn part(fd: impl AsFd, offset: u64, bytes: u64) -> Result<Self, MapError> {
+        let stat = rustix::fs::fstat(&fd).map_err(MapError::Stat)?;
         if bytes < MIN_BYTES {
             return Err(MapError::TooSmall { bytes });
         }
         Ok(Self {
-            pages: Pages::map(fd, bytes, ProtFlags::READ | ProtFlags::WRITE)?,
+            pages: Pages::map(fd, offset, bytes, ProtFlags::READ | ProtFlags::WRITE)?,
             object: (stat.st_dev, stat.st_ino),
         })
     }
@@ -95,7 +104,7 @@ impl View {
         let stat = rustix::fs::fstat(&fd).map_err(MapError::Stat)?;
         match size(&stat) {
             0 => Err(MapError::Empty),
-            bytes => Pages::map(fd, bytes, ProtFlags::READ).map(Self),
+            bytes => Pages::map(fd, 0, bytes, ProtFlags::READ).map(Self),
         }
     }
 }
@@ -136,7 +145,12 @@ struct Pages {
 
 impl Pages {
     /// Maps the `bytes` bytes of an object, more than 0.
-    fn map(fd: impl AsFd, bytes: u64, protection: ProtFlags) -> Result<Self, MapError> {
+    fn map(
+        fd: impl AsFd,
+        offset: u64,
+        bytes: u64,
+        protection: ProtFlags,
+    ) -> Result<Self, MapError> {
         let len_bytes = usize::try_from(bytes)
             .ok()
             .filter(|&len| isize::try_from(len).is_ok())
@@ -149,7 +163,7 @@ impl Pages {
                 protection,
                 MapFlags::SHARED,
                 &fd,
-                0,
+                offset,
             )
         };
         let start = start.map_err(|error| MapError::Map { bytes, error })?;

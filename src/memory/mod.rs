@@ -69,8 +69,9 @@ impl<'m> SharedMemory<'m> {
     /// # Safety
     ///
     /// - The `len_bytes` bytes from `base`, at most `isize::MAX`, must be mapped readable and writable,
-    ///   with write-back caching, as long as the view, a part of it, or an atomic taken from one of them is
-    ///   used; `'m` must not be longer than that where the view is handed on.
+    ///   with write-back caching or uncached, as long as the view, a part of it, or an atomic taken from one of them is
+    ///   used; `'m` must not be longer than that where the view is handed on. Uncached is slow; write-combining changes the
+    ///   order of stores, on which atomics rely.
     /// - They must lie outside every Rust allocation, as a BAR or an `mmap` does, or be used by one thread only.
     ///   No Rust reference to them may exist, other than the atomics given out by values of this type; other
     ///   machines and processes may read and write them at will.

@@ -14,6 +14,7 @@ mod guests;
 mod interrupts;
 mod kernel;
 mod lab;
+mod linux;
 mod memory;
 mod operator;
 mod peers;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         memory::trials(),
         peers::trials(),
         channels::trials(),
+        linux::trials(),
         proxy::trials(),
         server::trials(),
         operator::trials(),

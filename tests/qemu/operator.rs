@@ -5,15 +5,20 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use xtask::qemu::process;
 
-use crate::lab::{same, Lab, Need};
+use crate::lab::{same, Lab, Need, PATIENCE};
 use crate::program;
 
 /// What QEMU's exit device makes of the test kernel's success.
 const SUCCESS: i32 = 33;
+
+/// How often QEMU is asked whether it has ended; nothing tells on its own.
+const POLL: Duration = Duration::from_millis(2);
 
 pub fn trials() -> Vec<Need> {
     vec![
@@ -89,7 +94,7 @@ const fn started(code: &'static str, line: &'static str) -> Case {
 }
 
 /// DIR is a directory with the files `memory` and `three` of 1 and 3 MiB.
-const CASES: [Case; 19] = [
+const CASES: [Case; 18] = [
     started("D600", "-object memory-backend-file,id=m,share=on,size=1M,mem-path=DIR/memory -device ivshmem-plain,memdev=m"),
     started("D600", "-object {\"qom-type\":\"memory-backend-file\",\"id\":\"m\",\"share\":true,\"size\":1048576,\"mem-path\":\"DIR/memory\"} -device {\"driver\":\"ivshmem-plain\",\"memdev\":\"m\"}"),
     started("D607", "-object memory-backend-file,id=m,size=1M,mem-path=DIR/memory -device ivshmem-plain,memdev=m"),
@@ -106,7 +111,6 @@ const CASES: [Case; 19] = [
     refused("D614", "-object memory-backend-ram,id=m,size=1M -device ivshmem-plain,memdev=m -device ivshmem-plain,memdev=m"),
     refused("D620", "-device ivshmem-doorbell"),
     refused("D621", "-device ivshmem-doorbell,chardev=c"),
-    refused("D629", "-chardev null,id=c -device ivshmem-doorbell,chardev=c,vectors=2049"),
     refused("D631", "-machine microvm -object memory-backend-ram,id=m,size=1M -device ivshmem-plain,memdev=m"),
     refused("D640", "-object memory-backend-ram,id=m,size=1M -object memory-backend-ram,id=m,size=1M -device ivshmem-plain,memdev=m"),
 ];
@@ -119,7 +123,7 @@ fn agree(lab: &Lab) -> Result<(), Failed> {
     }
     for case in &CASES {
         let line = case.line.replace("DIR", &place.path().to_string_lossy());
-        let mut words = vec!["-S", "-nodefaults", "-display", "none", "-accel", "tcg"];
+        let mut words = vec!["-nodefaults", "-display", "none", "-accel", "tcg"];
         words.extend(line.split(' '));
         let said = doctor(&lab.tools.qemu.path, &words)?;
         same(
@@ -149,7 +153,7 @@ fn doctor(qemu: &Path, words: &[&str]) -> Result<String, Failed> {
 /// Returns whether QEMU takes a command line: then it does what it is told to, which is to end.
 fn starts(qemu: &Path, words: &[&str]) -> Result<bool, Failed> {
     let mut command = Command::new(qemu);
-    command.args(words).args(["-qmp", "stdio"]);
+    command.args(words).args(["-S", "-qmp", "stdio"]);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -159,7 +163,18 @@ fn starts(qemu: &Path, words: &[&str]) -> Result<bool, Failed> {
         // Fails if it has refused already.
         let _ = stdin.write_all(b"{\"execute\": \"qmp_capabilities\"}{\"execute\": \"quit\"}");
     }
-    Ok(child.wait()?.success())
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(status.success()),
+            None if Instant::now() > deadline => {
+                child.kill()?;
+                child.wait()?;
+                return Err(format!("QEMU neither starts nor ends with {words:?}").into());
+            }
+            None => thread::sleep(POLL),
+        }
+    }
 }
 
 /// Returns the path of the command.

@@ -11,7 +11,7 @@ use libtest_mimic::Failed;
 use xtask::qemu::Vm;
 
 use crate::guests::TestServer;
-use crate::lab::{same, Lab, Need, PATIENCE};
+use crate::lab::{field, same, Lab, Need, PATIENCE};
 use crate::peers::{id_of, join, Puppet};
 
 const VECTORS: u16 = 2;
@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Need> {
             "server::a_guest_joins_past_clients_that_never_read",
             never_read,
         ),
+        Need::new("server::guests_do_not_notice_a_handover", handed_over),
     ]
 }
 
@@ -111,4 +112,50 @@ fn never_read(lab: &Lab) -> Result<(), Failed> {
     host.ring(guest.id, VectorIndex(0))?;
     guest.arrived(0, 1)?;
     guest.quit()
+}
+
+fn handed_over(lab: &Lab) -> Result<(), Failed> {
+    let server = TestServer::start(1 << 20, VECTORS)?;
+    let a = Puppet::boot(lab, &server, "a")?;
+    let b = Puppet::boot(lab, &server, "b")?;
+    a.ring(b.id, 0, 1)?;
+    b.arrived(0, 1)?;
+    a.order("poke 64 1234", "poked")?;
+
+    let server = server.hand_over()?;
+    same("clients", server.server.clients(), 2)?;
+    a.ring(b.id, 0, 1)?;
+    b.arrived(0, 2)?;
+    b.ring(a.id, 1, 1)?;
+    a.arrived(1, 1)?;
+    // Those who come afterwards, and the guests, learn of each other from the new server.
+    let c = Puppet::boot(lab, &server, "c")?;
+    let host = join(&server, &[a.id, b.id, c.id])?;
+    let peek = c.order("peek 64", "peeked")?;
+    same("word", field(&peek, "value")?, "1234")?;
+    for (rings, guest) in [(2, &a), (1, &c)] {
+        host.ring(guest.id, VectorIndex(1))?;
+        guest.arrived(1, rings)?;
+    }
+
+    let server = server.hand_over()?;
+    for guest in [&a, &b, &c] {
+        guest.ring(host.id().ok_or("no ID")?, 0, 1)?;
+        same(
+            "the host is rung",
+            host.wait(VectorIndex(0), PATIENCE)?,
+            true,
+        )?;
+    }
+    a.ring(c.id, 0, 1)?;
+    c.arrived(0, 1)?;
+    c.ring(a.id, 0, 1)?;
+    a.arrived(0, 1)?;
+    // A departure is told by the new server too: of the two guests left each still has the other.
+    b.quit()?;
+    same("clients", server.server.wait_for_clients(3, PATIENCE), true)?;
+    c.ring(a.id, 0, 1)?;
+    a.arrived(0, 2)?;
+    a.quit()?;
+    c.quit()
 }

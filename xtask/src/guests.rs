@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use crate::qemu::{option_value, Guest};
-use ivshmem_host::server::{Backing, Config, RunningServer, Server};
+use crate::trials::same;
+use ivshmem_host::admin::socket_beside;
+use ivshmem_host::server::{Backing, Config, Ending, RunningServer, Server};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
@@ -126,6 +128,21 @@ impl TestServer {
             server: Server::spawn(config)?,
             vectors,
             _folder: folder,
+        })
+    }
+
+    /// Has another server take over, which its clients are not to notice.
+    ///
+    /// # Errors
+    ///
+    /// - It does not, and the old one has gone on and ends now.
+    pub fn hand_over(self) -> Result<Self, Failed> {
+        let admin = socket_beside(self.server.socket());
+        let next = Server::take_over(&admin, |_| {})?.into_running()?;
+        same("end of the server", self.server.wait()?, Ending::HandedOver)?;
+        Ok(Self {
+            server: next,
+            ..self
         })
     }
 

@@ -11,6 +11,7 @@
 //! | [`setup`] | installs what is missing, or says how to |
 //! | [`build`] | builds one executable by cargo |
 //! | [`kernel`] | builds the test kernel |
+//! | [`linux`] | Debian's kernel with a program of ours, as a guest |
 //! | [`image`] | makes of it a disk image for UEFI |
 //! | [`qemu`] | command lines, virtual machines and their serial log |
 //! | [`qmp`] | QEMU's own view of a machine |
@@ -42,6 +43,7 @@ pub mod guests;
 pub mod image;
 pub mod instructions;
 pub mod kernel;
+pub mod linux;
 pub mod party;
 pub mod paths;
 pub mod probe;

@@ -42,7 +42,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Finds or installs QEMU and a compiler for the kernel, and says which were taken
+    /// Finds or installs QEMU and a compiler for the kernel, fetches a kernel for Linux guests, and says which were taken
     Setup {
         /// Installs nothing: says what is missing and how to get it
         #[arg(long)]
@@ -163,6 +163,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Setup { no_install } => tools(no_install).map(|tools| {
             println!("{tools}");
+            show_linux(no_install);
             ExitCode::SUCCESS
         }),
         Verb::Demo { no_install, json } => party(demo::run, no_install, json.as_deref()),
@@ -199,6 +200,14 @@ fn main() -> ExitCode {
 
 fn tools(no_install: bool) -> Result<Tools, Failure> {
     setup::ensure(installing(no_install)).map_err(|error| Failure(UNUSABLE, error.to_string()))
+}
+
+/// Finds or fetches the kernel for Linux guests, and says which it is. Only some trials need it.
+fn show_linux(no_install: bool) {
+    match setup::ensure_linux(installing(no_install)) {
+        Ok(kernel) => println!("linux guests: {}", kernel.image.display()),
+        Err(error) => println!("linux guests: {error}"),
+    }
 }
 
 const fn installing(no_install: bool) -> Install {
@@ -316,6 +325,7 @@ fn instructions(save: bool, no_install: bool) -> Result<ExitCode, Failure> {
 fn test(no_install: bool, arguments: &[String]) -> Result<ExitCode, Failure> {
     let tools = tools(no_install)?;
     println!("{tools}");
+    show_linux(no_install);
     // Before the tests, so that a kernel that does not build is one clear message.
     kernel::build(&tools, Profile::Release).map_err(failed)?;
     let result = suite::run(arguments).map_err(failed)?;

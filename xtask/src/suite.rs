@@ -14,6 +14,9 @@ pub const REQUIRE_QEMU: &str = "IVSHMEM_REQUIRE_QEMU";
 /// Set: trials that want a KVM of any kind fail where there is none.
 pub const REQUIRE_KVM: &str = "IVSHMEM_REQUIRE_KVM";
 
+/// Set: trials in Linux guests fail where there is no kernel for them.
+pub const REQUIRE_LINUX: &str = "IVSHMEM_REQUIRE_LINUX";
+
 /// The sum of all `test result:` lines of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Total {

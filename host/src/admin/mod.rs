@@ -9,6 +9,7 @@
 //! | `status` | [`Status`] as one JSON document |
 //! | `metrics` | the same in Prometheus' text format, see [`Status::to_prometheus`] |
 //! | `memory` | `{"bytes":N}` and a newline, with the descriptor of the shared memory attached (`SCM_RIGHTS`) |
+//! | `handover` | everything: [`Server::take_over`](crate::server::Server::take_over) |
 //! | anything else | `{"error":"..."}` and a newline |
 //!
 //! After the answer the server ends the connection. It also ends those that have not made their request or have not read the
@@ -71,6 +72,8 @@ pub fn socket_beside(socket: &Path) -> PathBuf {
 
 /// The request for the status.
 pub(crate) const STATUS: &str = "status";
+/// The request for all that the server has, by one that is to go on in its place.
+pub(crate) const HANDOVER: &str = "handover";
 /// The request for the metrics.
 pub(crate) const METRICS: &str = "metrics";
 /// The request for the memory.

@@ -9,6 +9,7 @@ use ivshmem::channel::{self, Broken, Name, OpenError};
 use rustix::io::Errno;
 
 use crate::mapping::MapError;
+use crate::pci;
 use crate::peer;
 
 /// Why a process could not become a member.
@@ -26,6 +27,8 @@ pub enum JoinError {
     },
     /// The memory cannot be mapped.
     Memory(MapError),
+    /// The device of this machine, a guest, cannot be opened.
+    Pci(pci::OpenError),
     /// The memory cannot be used as a region.
     Region(OpenError),
     /// There is no slot.
@@ -42,6 +45,7 @@ impl fmt::Display for JoinError {
             Self::Server(error) => error.fmt(f),
             Self::File { path, error } => write!(f, "cannot open {}: {error}", path.display()),
             Self::Memory(error) => error.fmt(f),
+            Self::Pci(error) => error.fmt(f),
             Self::Region(error) => error.fmt(f),
             Self::Member(error) => error.fmt(f),
             Self::TimedOut => write!(
@@ -61,6 +65,7 @@ impl std::error::Error for JoinError {
         match self {
             Self::Server(error) => Some(error),
             Self::Memory(error) => Some(error),
+            Self::Pci(error) => Some(error),
             Self::Region(error) => Some(error),
             Self::Member(error) => Some(error),
             Self::File { .. } | Self::TimedOut | Self::System(_) => None,

@@ -17,6 +17,9 @@ use crate::peer::Doorbells;
 /// The ID of a member's device, and how many vectors it has.
 pub(super) type Address = (Option<PeerId>, u16);
 
+/// How many addresses are remembered, the last ones, where others may still ring.
+const MOST_ADDRESSES: usize = 16;
+
 /// The address of a member, and those who wait for somebody to ring there.
 #[derive(Debug)]
 pub(super) struct Hearing {
@@ -26,7 +29,8 @@ pub(super) struct Hearing {
 
 #[derive(Debug)]
 struct State {
-    address: Address,
+    /// Where others ring, the newest first; never empty.
+    addresses: Vec<Address>,
     /// For whose rings they wait.
     listeners: Vec<(SlotIndex, Weak<OwnedFd>)>,
 }
@@ -37,7 +41,7 @@ impl Hearing {
         Self {
             doorbells,
             state: Mutex::new(State {
-                address,
+                addresses: vec![address],
                 listeners: Vec::new(),
             }),
         }
@@ -51,8 +55,10 @@ impl Hearing {
     ) -> Result<Rings, Errno> {
         let mut state = self.lock();
         let rings = Rings::of(more)?;
-        if let Some(vector) = self.vector(state.address, slot) {
-            rings.add(vector.as_fd())?;
+        for &address in &state.addresses {
+            if let Some(vector) = self.vector(address, slot) {
+                rings.add(vector.as_fd())?;
+            }
         }
         state
             .listeners
@@ -64,14 +70,17 @@ impl Hearing {
     /// Has everybody hear what is rung at `address` as well. Returns whether that is another one.
     pub(super) fn move_to(&self, address: Address) -> bool {
         let mut state = self.lock();
-        if state.address == address {
+        if state.addresses.first() == Some(&address) {
             return false;
         }
-        state.address = address;
+        // IDs may come again when a server was ended.
+        state.addresses.retain(|&known| known != address);
+        state.addresses.insert(0, address);
+        state.addresses.truncate(MOST_ADDRESSES);
         for (slot, rings) in &state.listeners {
             let vector = self.vector(address, *slot);
             if let (Some(rings), Some(vector)) = (Rings::upgrade(rings), vector) {
-                // It fails if it is heard already, or for want of memory: then the next heartbeat ends the sleep.
+                // It fails for want of memory alone: then the next heartbeat ends the sleep.
                 let _ = rings.add(vector.as_fd());
             }
         }

@@ -152,6 +152,17 @@ impl Options {
         self.join_peer(Peer::open_memory(memory)?)
     }
 
+    /// Joins the region in the memory of this machine's device at `address`, in a Linux guest; see
+    /// [`Peer::open_pci`].
+    ///
+    /// # Errors
+    ///
+    /// - [`JoinError::Pci`]: the device cannot be opened.
+    /// - Those of [`Options::join_memory`].
+    pub fn join_pci(&self, address: &str) -> Result<Channels, JoinError> {
+        self.join_peer(Peer::open_pci(address).map_err(JoinError::Pci)?)
+    }
+
     /// Joins the region in the memory of a peer, which rings and is rung as far as it can.
     ///
     /// Vectors that a server sends later are used when they are there.

@@ -45,7 +45,11 @@ impl Rings {
     /// Waits for another one as well.
     pub(super) fn add(&self, eventfd: BorrowedFd<'_>) -> Result<(), Errno> {
         let flags = EventFlags::IN | EventFlags::ET;
-        epoll::add(&self.0, eventfd, EventData::new_u64(0), flags)
+        match epoll::add(&self.0, eventfd, EventData::new_u64(0), flags) {
+            // It is one of them already.
+            Err(Errno::EXIST) => Ok(()),
+            added => added,
+        }
     }
 
     /// Returns what [`Rings::upgrade`] finds them by, as long as somebody waits.

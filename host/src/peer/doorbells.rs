@@ -10,15 +10,20 @@ use ivshmem::{PeerId, VectorIndex};
 
 use super::Peer;
 use crate::eventfd;
+use crate::pci::Device;
 use crate::session::{Event, Session};
 
 /// The doorbells of all peers that a [`Peer`] knows of, as [`Peer::doorbells`] returns them.
 ///
 /// Clones share what they know, and it changes as the peer takes in what the server says: peers come and go while channels
 /// hold this. It outlives the peer, and then changes no more.
+///
+/// Those of a guest's device ring whoever is asked for: nobody tells there who is known.
 #[derive(Clone, Debug, Default)]
 pub struct Doorbells {
     shared: Arc<RwLock<Known>>,
+    /// What rings instead of the peers' eventfds.
+    device: Option<Arc<Device>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +34,18 @@ struct Known {
 }
 
 impl Doorbells {
+    /// Returns those of a guest's device.
+    pub(super) fn of_device(device: &Arc<Device>) -> Self {
+        let doorbells = Self {
+            device: Some(Arc::clone(device)),
+            ..Self::default()
+        };
+        if let Some(own) = device.id() {
+            doorbells.learn(own, device.vectors());
+        }
+        doorbells
+    }
+
     /// Takes in what a change in `session` means.
     pub(super) fn follow(&self, session: &Session<Arc<OwnedFd>>, event: Event) {
         match event {
@@ -95,9 +112,14 @@ impl Doorbells {
     }
 }
 
-/// One system call; none for a peer that is not known, which is rung if it becomes known later.
+/// One system call, or one store to a device's register; none for a peer that is not known, which is rung if it becomes known later.
 impl Doorbell for Doorbells {
     fn ring(&self, peer: PeerId, vector: VectorIndex) {
+        if let Some(device) = &self.device {
+            // A device that cannot ring is one whose doorbells nobody hears.
+            let _ = device.ring(peer, vector);
+            return;
+        }
         let mut found = self.find(peer, vector);
         if found.is_none() {
             self.write().missed = true;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use ivshmem::{PeerId, VectorIndex};
+use ivshmem::{DeviceError, PeerId, VectorIndex};
 use rustix::io::Errno;
 
 use crate::mapping::MapError;
@@ -206,6 +206,8 @@ pub enum RingError {
         /// How many vectors this peer has; none without a server.
         vectors: usize,
     },
+    /// The device of this machine, a guest, cannot ring.
+    Device(DeviceError),
     /// The peer has no such vector.
     UnknownVector {
         /// The peer.
@@ -231,6 +233,7 @@ impl fmt::Display for RingError {
                 f,
                 "peer {peer} has no vector {vector}, only {vectors} from 0 up"
             ),
+            Self::Device(error) => error.fmt(f),
             Self::NoVector { vector, vectors } => write!(
                 f,
                 "this peer has no vector {vector} to wait for: it has {vectors}"

@@ -5,6 +5,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | [`Peer::connect`] | the server's | yes | yes | yes |
 //! | [`Peer::open_file`], [`Peer::open_memory`] | a file, or any shared memory | no | no | no |
+//! | [`Peer::open_pci`], in a Linux guest | the device's | if it has | if it has one; is rung under VFIO only | no |
 //!
 //! Two things can be waited for, separately, because they come from different sides:
 //! what the *server* says ([`Peer::next_event`]) and what the *peers* ring
@@ -48,6 +49,7 @@ pub use crate::session::Event;
 use crate::deadline::Deadline;
 use crate::eventfd;
 use crate::mapping::Mapping;
+use crate::pci::{self, Device};
 use crate::session::{Outcome, Session};
 use former::{numbered, Former};
 use link::{Link, Received};
@@ -66,6 +68,8 @@ pub struct Peer {
     server: Server,
     /// Of the server's socket.
     path: Option<PathBuf>,
+    /// In a guest.
+    device: Option<Arc<Device>>,
 }
 
 /// Who tells of other peers.
@@ -113,6 +117,7 @@ impl Peer {
             doorbells,
             server: Server::There(joined.link),
             path: Some(path.to_owned()),
+            device: None,
         })
     }
 
@@ -147,10 +152,37 @@ impl Peer {
             doorbells: Doorbells::default(),
             server: Server::None,
             path: None,
+            device: None,
         })
     }
 
-    /// Returns the ID that the server gave this peer; `None` where there is no server.
+    /// Opens the ivshmem device of this machine, a Linux guest, at an address such as `0000:00:05.0`; see [`pci`].
+    ///
+    /// Of a device that `vfio-pci` has each vector is listened to, and it takes no root. Of one that no driver has this
+    /// peer has no vectors: it rings and is not rung.
+    ///
+    /// # Errors
+    ///
+    /// - [`pci::OpenError::Address`], [`NoFunction`](pci::OpenError::NoFunction),
+    ///   [`OtherDevice`](pci::OpenError::OtherDevice), [`OtherDriver`](pci::OpenError::OtherDriver): there is none to be had.
+    /// - [`pci::OpenError::File`], [`Vfio`](pci::OpenError::Vfio), [`Map`](pci::OpenError::Map): the system refuses.
+    /// - [`pci::OpenError::NoMemory`], [`NotEnabled`](pci::OpenError::NotEnabled), [`Text`](pci::OpenError::Text),
+    ///   [`Device`](pci::OpenError::Device): it does not work.
+    pub fn open_pci(address: &str) -> Result<Self, pci::OpenError> {
+        let device = Arc::new(pci::open(address.parse()?)?);
+        Ok(Self {
+            id: device.id(),
+            mapping: Arc::clone(device.mapping()),
+            session: Session::new(),
+            former: Former::default(),
+            doorbells: Doorbells::of_device(&device),
+            server: Server::None,
+            path: None,
+            device: Some(device),
+        })
+    }
+
+    /// Returns the ID that the server gave this peer, or this peer's machine; `None` where there is no server.
     #[must_use]
     pub const fn id(&self) -> Option<PeerId> {
         self.id
@@ -207,7 +239,7 @@ impl Peer {
         self.own().len()
     }
 
-    /// Returns how many vectors of `peer` can be rung; `None` if it is not there.
+    /// Returns how many vectors of `peer` can be rung; `None` if it is not there, or nobody tells.
     #[must_use]
     pub fn vectors_of(&self, peer: PeerId) -> Option<usize> {
         self.eventfds(peer).map(<[_]>::len)
@@ -215,14 +247,19 @@ impl Peer {
 
     /// Rings `vector` of `peer`, which may be this peer itself.
     ///
-    /// What was written to the memory before is seen by the peer that wakes up from it.
+    /// What was written to the memory before is seen by the peer that wakes up from it. A guest's device does not say whether
+    /// there is such a peer.
     ///
     /// # Errors
     ///
     /// - [`RingError::UnknownPeer`]: it has not joined, or has left.
     /// - [`RingError::UnknownVector`]: it has fewer vectors.
+    /// - [`RingError::Device`]: a guest's device cannot.
     /// - [`RingError::System`]: the system refused.
     pub fn ring(&self, peer: PeerId, vector: VectorIndex) -> Result<(), RingError> {
+        if let Some(device) = &self.device {
+            return device.ring(peer, vector).map_err(RingError::Device);
+        }
         eventfd::ring(self.eventfd(peer, vector)?).map_err(RingError::System)
     }
 
@@ -381,7 +418,10 @@ impl Peer {
 
     /// Returns the eventfds of this peer's own vectors.
     fn own(&self) -> &[Arc<OwnedFd>] {
-        self.session.own()
+        match &self.device {
+            Some(device) => device.vectors(),
+            None => self.session.own(),
+        }
     }
 
     /// Returns the eventfd of `vector` of this peer.

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use nix::unistd::{Group, User};
 use rustix::fd::AsFd;
 use rustix::fs::{chmod, chownat, fchmod, fchown, AtFlags, Gid, Mode, Uid, CWD};
@@ -18,7 +20,7 @@ pub const DEFAULT_MODE: u32 = 0o600;
 /// Permission bits, owner and group of a file in the file system.
 ///
 /// Only root gives files to other users; anyone may give them to a group they are in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     /// Permission bits, at most 0o777, whatever the umask.
     pub mode: u32,

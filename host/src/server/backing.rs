@@ -4,8 +4,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// What holds the shared memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Backing {
     /// An anonymous file, sealed so that no client can change its size. It lives as
@@ -31,7 +33,7 @@ pub enum Backing {
 }
 
 /// Sizes of huge pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum HugePages {
     /// The system's usual size.
@@ -43,7 +45,7 @@ pub enum HugePages {
 }
 
 /// What becomes of a named memory file when the server ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileAtEnd {
     /// It stays: virtual machines live on after a server, and the next one may use it again.
     #[default]

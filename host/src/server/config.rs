@@ -5,15 +5,19 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::access::Access;
 use super::backing::{is_posix_name, Backing, FileAtEnd};
+use super::desk::{ADMIN_DESCRIPTORS, METRICS_DESCRIPTORS};
 use super::limits::MAX_CLIENTS;
+use super::named_file::absolute;
 use crate::admin;
 use crate::protocol::MAX_VECTORS;
 use crate::size::{self, SizeError};
 
 /// Where a server answers requests about itself (see [`crate::admin`]).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminSocket {
     /// At the path of the socket with `.admin` appended to the name, where
     /// [`Admin::of`](crate::admin::Admin::of) looks for it.
@@ -26,7 +30,7 @@ pub enum AdminSocket {
 }
 
 /// The configuration of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Where the clients connect. The file next to it with `.lock` appended to the
     /// name keeps a second server away.
@@ -71,6 +75,32 @@ impl Config {
             admin: AdminSocket::Beside,
             metrics: None,
         }
+    }
+
+    /// Returns the same for a process in another folder.
+    pub(super) fn to_absolute(&self) -> Self {
+        let mut config = self.clone();
+        config.socket = absolute(&config.socket);
+        if let AdminSocket::At(path) = &mut config.admin {
+            *path = absolute(path);
+        }
+        if let Backing::File(path) | Backing::Unlinked(path) = &mut config.backing {
+            *path = absolute(path);
+        }
+        config
+    }
+
+    /// Returns how many descriptors are needed beside those for clients.
+    pub(super) const fn other_descriptors(&self) -> u64 {
+        let for_admin = match self.admin {
+            AdminSocket::Off => 0,
+            AdminSocket::Beside | AdminSocket::At(_) => ADMIN_DESCRIPTORS,
+        };
+        let for_metrics = match self.metrics {
+            Some(_) => METRICS_DESCRIPTORS,
+            None => 0,
+        };
+        for_admin + for_metrics
     }
 
     /// Returns the path of the admin socket, if there is to be one.

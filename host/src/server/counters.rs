@@ -13,7 +13,11 @@ impl Counters {
             Event::CutOff { fault, .. } => self.cut_off.note(*fault),
             Event::Refused { reason, .. } => self.refused.note(*reason),
             // The first is reported once for many failures.
-            Event::AcceptFailed(_) | Event::Alive | Event::Stopping { .. } => {}
+            Event::AcceptFailed(_)
+            | Event::HandedOver { .. }
+            | Event::HandoverFailed(_)
+            | Event::Alive
+            | Event::Stopping { .. } => {}
         }
     }
 }

@@ -2,11 +2,13 @@
 //! What a running server reports.
 
 use std::fmt;
+use std::time::Duration;
 
 use ivshmem::PeerId;
 use rustix::io::Errno;
 
 pub use super::client::Fault;
+use super::handover::HandoverError;
 
 /// An event in the life of a server; its `Display` is one line for a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +50,31 @@ pub enum Event {
     AcceptFailed(Errno),
     /// The server serves; reported as often as [`report_alive`](super::Server::report_alive) asks for.
     Alive,
+    /// Another process goes on in place of this server, which ends.
+    HandedOver {
+        /// That process, if it can be seen from here.
+        pid: Option<i32>,
+        /// Clients connected now.
+        connected: usize,
+        /// For how long nobody was served.
+        took: Duration,
+    },
+    /// Another process has not taken over, and this server goes on.
+    HandoverFailed(HandoverError),
     /// The server stops.
     Stopping {
         /// Clients connected now.
         connected: usize,
     },
+}
+
+/// How a server has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was stopped, and its clients know.
+    Stopped,
+    /// Another process goes on in its place, and no client knows.
+    HandedOver,
 }
 
 /// Why a client is turned away.
@@ -80,8 +102,12 @@ impl Event {
             Self::Joined { connected, .. }
             | Self::Left { connected, .. }
             | Self::CutOff { connected, .. }
+            | Self::HandedOver { connected, .. }
             | Self::Stopping { connected } => Some(connected),
-            Self::Refused { .. } | Self::AcceptFailed(_) | Self::Alive => None,
+            Self::Refused { .. }
+            | Self::AcceptFailed(_)
+            | Self::HandoverFailed(_)
+            | Self::Alive => None,
         }
     }
 }
@@ -111,6 +137,17 @@ impl fmt::Display for Event {
                 write!(f, "cannot accept a connection, will try again: {error}")
             }
             Self::Alive => f.write_str("serving"),
+            Self::HandedOver {
+                pid,
+                connected,
+                took,
+            } => write!(
+                f,
+                "handed over{}, {connected} connected, nobody served for {} ms",
+                Process(*pid),
+                took.as_millis()
+            ),
+            Self::HandoverFailed(error) => write!(f, "not handed over, going on: {error}"),
             Self::Stopping { connected } => write!(f, "stopping, {connected} connected"),
         }
     }

@@ -58,6 +58,19 @@ impl Ids {
         Self { given, ledger }
     }
 
+    /// Returns how far they are given out.
+    pub(super) const fn given(&self) -> Given {
+        self.given
+    }
+
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(super) const fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
     /// Takes the next ID; `None` if all have been used.
     pub(super) fn take(&mut self) -> Option<PeerId> {
         let id = self.next()?;

@@ -93,6 +93,23 @@ impl Ledger {
         ledger
     }
 
+    /// Goes on with the record of another server, and writes nothing down until [`Ledger::record_in`].
+    pub(super) const fn going_on(record: Record) -> Self {
+        Self { file: None, record }
+    }
+
+    /// Writes to `file` from now on, as this process.
+    pub(super) fn record_in(&mut self, file: Option<Arc<OwnedFd>>) {
+        self.file = file;
+        self.record.pid = std::process::id();
+        self.write();
+    }
+
+    /// Returns what stands in the lock file.
+    pub(super) const fn record(&self) -> &Record {
+        &self.record
+    }
+
     /// Writes down, if it is not yet, that clients may know `id`.
     pub(super) fn note(&mut self, id: u16) {
         if id >= self.record.ids {

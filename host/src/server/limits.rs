@@ -15,7 +15,7 @@ pub const MAX_CLIENTS: usize = 1024;
 
 /// Descriptors beside those of the clients: standard streams, listener, lock, memory, stop,
 /// signals, a client being refused, and a few for the program around the server.
-const RESERVED: u64 = 16;
+pub(super) const RESERVED: u64 = 16;
 
 /// The most descriptors under way to one client, where the limit of descriptors is just enough.
 ///

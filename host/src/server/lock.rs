@@ -2,7 +2,7 @@
 //! The lock of a socket path: one server at a time, and a word to the next.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use rustix::fs::{flock, fstat, lstat, open, unlink, FlockOperation, Mode, OFlags
 use rustix::io::Errno;
 
 use super::error::BindError;
+use super::handover::SavedLock;
 use super::ledger::Record;
-use super::named_file::identity;
+use super::named_file::{absolute, identity};
 
 /// The lock of a socket path, held until drop. Then its file is removed; but one with the record of a server that was killed
 /// stays, until the machine is started again or somebody removes it, since the clients of that one may live on.
@@ -59,6 +60,28 @@ impl Lock {
         }
     }
 
+    /// Makes the lock that another process had.
+    pub(super) fn restore(saved: SavedLock, file: OwnedFd) -> Self {
+        Self {
+            path: Some(saved.path),
+            file: Arc::new(file),
+            found: saved.found,
+        }
+    }
+
+    /// Describes it, apart from the descriptor.
+    pub(super) fn save(&self) -> Option<SavedLock> {
+        Some(SavedLock {
+            path: self.path.clone()?,
+            found: self.found.clone(),
+        })
+    }
+
+    /// Leaves the lock and its file to another process.
+    pub(super) fn disown(&mut self) {
+        self.path = None;
+    }
+
     /// Returns what a server that was killed has left.
     pub(super) const fn found(&self) -> Option<&Record> {
         self.found.as_ref()
@@ -67,6 +90,12 @@ impl Lock {
     /// Returns the file, to write to.
     pub(super) fn file(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.file)
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -82,7 +111,7 @@ impl Drop for Lock {
 }
 
 fn lock_path(socket: &Path) -> PathBuf {
-    let mut path = OsString::from(socket);
+    let mut path = OsString::from(absolute(socket));
     path.push(".lock");
     PathBuf::from(path)
 }

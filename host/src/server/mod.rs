@@ -15,7 +15,8 @@
 //!
 //! A server that ends tells every client that all others have left. It cannot be
 //! resumed: QEMU does not connect again. If it is killed instead, its clients
-//! keep the memory and each other's eventfds, and go on.
+//! keep the memory and each other's eventfds, and go on. To restart it without any of that, another process
+//! [takes over](Server::take_over).
 
 mod access;
 mod backing;
@@ -25,6 +26,7 @@ mod counters;
 mod desk;
 mod error;
 mod event;
+mod handover;
 mod ids;
 mod ledger;
 mod limits;
@@ -56,7 +58,8 @@ pub use access::{Access, DEFAULT_MODE};
 pub use backing::{Backing, FileAtEnd, HugePages};
 pub use config::{AdminSocket, Config, ConfigError};
 pub use error::BindError;
-pub use event::{Event, Fault, Refusal};
+pub use event::{Ending, Event, Fault, Refusal};
+pub use handover::{HandoverError, Objection, TakeOverError};
 pub use limits::{raise_descriptor_limit, ClientLimit, LimitSource, MAX_CLIENTS};
 pub use pid_file::{PidFile, PidFileError};
 pub use predecessor::{Inheritance, Predecessor};
@@ -64,7 +67,7 @@ pub use running::RunningServer;
 pub use stop::Stop;
 
 use crate::deadline::{timespec, Deadline};
-use desk::{Birth, Desk, Entrance, Subject, ADMIN_DESCRIPTORS, METRICS_DESCRIPTORS};
+use desk::{Birth, Desk, Entrance, Subject};
 use ids::{Given, Ids, COUNT};
 use ledger::{Ledger, Record};
 use lock::Lock;
@@ -89,7 +92,7 @@ pub struct Server {
     registry: Registry,
     memory: Arc<OwnedFd>,
     /// The file of the memory, if it is to go with the server.
-    _memory_file: Option<NamedFile>,
+    memory_file: Option<NamedFile>,
     stop: Stop,
     client_limit: ClientLimit,
     alive: Option<Alive>,
@@ -132,11 +135,7 @@ impl Server {
         listen: impl FnOnce(&mut Config) -> Result<Listener, BindError>,
     ) -> Result<Self, BindError> {
         config.check()?;
-        let for_admin = match config.admin {
-            AdminSocket::Off => 0,
-            AdminSocket::Beside | AdminSocket::At(_) => ADMIN_DESCRIPTORS,
-        };
-        let others = for_admin + config.metrics.map_or(0, |_| METRICS_DESCRIPTORS);
+        let others = config.other_descriptors();
         let client_limit = ClientLimit::of_process(config.vectors, config.max_clients, others)?;
         let grant = config.memory_access().resolve()?;
         let stop = Stop::new().map_err(|error| BindError::System {
@@ -189,7 +188,7 @@ impl Server {
                 ids,
             ),
             memory,
-            _memory_file: memory_file,
+            memory_file,
             stop,
             client_limit,
             alive: None,
@@ -225,6 +224,12 @@ impl Server {
         self.client_limit
     }
 
+    /// Returns how many clients are connected: none before it runs, unless it has taken over.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.registry.peers().count()
+    }
+
     /// Returns a handle to end the server with.
     #[must_use]
     pub fn stop_handle(&self) -> Stop {
@@ -246,7 +251,19 @@ impl Server {
         });
     }
 
-    /// Serves until it is stopped, and reports what happens to `observer`, which must not block.
+    /// Runs the server in a thread of its own, which ends with the value returned.
+    ///
+    /// # Errors
+    ///
+    /// - [`BindError::System`]: the system has no thread.
+    pub fn into_running(self) -> Result<RunningServer, BindError> {
+        RunningServer::start(self)
+    }
+
+    /// Serves until it is stopped or [another](Self::take_over) has taken over, and reports what happens to `observer`,
+    /// which must not block.
+    ///
+    /// After a handover everything is as it was, and another process's.
     ///
     /// At the end the sockets are gone, every client has been told that all others have left,
     /// and those that were about to connect have been refused; for a socket handed down see
@@ -255,9 +272,13 @@ impl Server {
     /// # Errors
     ///
     /// The error of `poll` or `epoll_wait`, which only fail for want of memory.
-    pub fn run(mut self, mut observer: impl FnMut(&Event)) -> std::io::Result<()> {
+    pub fn run(mut self, mut observer: impl FnMut(&Event)) -> std::io::Result<Ending> {
         let result = self.serve(&mut observer);
-        let connected = self.registry.peers().count();
+        if matches!(result, Ok(Ending::HandedOver)) {
+            self.disown();
+            return Ok(Ending::HandedOver);
+        }
+        let connected = self.clients();
         observer(&Event::Stopping { connected });
         // To close the listener on those who wait would leave QEMU spinning; refused, it ends.
         // A socket handed down lives on, and they wait for the next server.
@@ -272,12 +293,12 @@ impl Server {
         Ok(result?)
     }
 
-    fn serve(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<()> {
+    fn serve(&mut self, observer: &mut dyn FnMut(&Event)) -> rustix::io::Result<Ending> {
         let mut accepting = true;
         loop {
             let mut ready = self.wait(accepting)?;
             if ready.stop {
-                return Ok(());
+                return Ok(Ending::Stopped);
             }
             if self.alive.as_mut().is_some_and(Alive::is_due) {
                 observer(&Event::Alive);
@@ -310,6 +331,22 @@ impl Server {
                     registry: &mut self.registry,
                 },
             );
+            if let Some(socket) = self.desk.take_ceded() {
+                let event = self.cede(socket);
+                observer(&event);
+                if matches!(event, Event::HandedOver { .. }) {
+                    return Ok(Ending::HandedOver);
+                }
+            }
+        }
+    }
+
+    /// Leaves all that stands in the file system to another process.
+    fn disown(self) {
+        self.listener.disown();
+        self.desk.disown();
+        if let Some(file) = self.memory_file {
+            file.leave();
         }
     }
 

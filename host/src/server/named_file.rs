@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{lstat, unlink, Stat};
+use serde::{Deserialize, Serialize};
 
 /// A file, removed on drop unless another has taken its place.
 ///
@@ -24,7 +25,7 @@ impl NamedFile {
     /// Takes charge of the file at `path`, which `stat` is about.
     pub(super) fn new(path: &Path, stat: &Stat) -> Self {
         Self {
-            path: Some(path.to_owned()),
+            path: Some(absolute(path)),
             identity: identity(stat),
         }
     }
@@ -33,6 +34,29 @@ impl NamedFile {
     pub(super) fn leave(mut self) {
         self.path = None;
     }
+
+    /// Takes charge of the file that another process had.
+    pub(super) fn restore(name: FileName) -> Self {
+        Self {
+            path: Some(name.path),
+            identity: name.identity,
+        }
+    }
+
+    /// Describes it; nothing if it stays anyway.
+    pub(super) fn save(&self) -> Option<FileName> {
+        Some(FileName {
+            path: self.path.clone()?,
+            identity: self.identity,
+        })
+    }
+}
+
+/// A [`NamedFile`] on its way from one process to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileName {
+    path: PathBuf,
+    identity: (u64, u64),
 }
 
 impl Drop for NamedFile {
@@ -43,6 +67,11 @@ impl Drop for NamedFile {
             let _ = unlink(path);
         }
     }
+}
+
+/// Returns the path as it is for a process in another folder too.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Returns what tells two files apart: device and inode.

@@ -4,13 +4,15 @@
 use std::fs;
 use std::os::fd::AsFd;
 
+use serde::{Deserialize, Serialize};
+
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
 /// The process that made a connection, as far as the kernel tells.
 ///
 /// It is the one that called `connect`, whoever has the descriptor now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     /// `None` for a process that this one cannot see, in another PID namespace.
     pub(super) pid: Option<i32>,

@@ -17,11 +17,12 @@
 //! Had it joined after t, its entry would stand behind the oldest departure and none of
 //! it would have been sent. So all of them were connected at t.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use ivshmem::PeerId;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::{MEMORY, VERSION};
 
@@ -47,6 +48,25 @@ enum Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() == 16);
+
+/// A queue on its way from one server to another.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedQueue {
+    sent: u64,
+    entries: Vec<SavedEntry>,
+}
+
+/// An [`Entry`] on its way.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum SavedEntry {
+    #[serde(rename = "n")]
+    Number(i64),
+    #[serde(rename = "m")]
+    Memory,
+    /// The peer, and which of its vectors is next.
+    #[serde(rename = "p")]
+    Peer(u16, u16),
+}
 
 /// Room for entries that an empty queue keeps.
 const QUIET_ENTRIES: usize = 64;
@@ -77,6 +97,44 @@ impl Queue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Describes it.
+    pub(super) fn save(&self) -> SavedQueue {
+        let entries = self.entries.iter().map(|entry| match entry {
+            Entry::Number(number) => SavedEntry::Number(*number),
+            Entry::Memory(_) => SavedEntry::Memory,
+            Entry::Peer { id, next, .. } => SavedEntry::Peer(id.0, *next),
+        });
+        SavedQueue {
+            sent: self.sent,
+            entries: entries.collect(),
+        }
+    }
+
+    /// Makes one as it was described, about `peers`; nothing if it is about others.
+    pub(super) fn restore(
+        saved: SavedQueue,
+        memory: &Arc<OwnedFd>,
+        peers: &BTreeMap<PeerId, Arc<Vectors>>,
+    ) -> Option<Self> {
+        let entries = saved.entries.into_iter().map(|entry| match entry {
+            SavedEntry::Number(number) => Some(Entry::Number(number)),
+            SavedEntry::Memory => Some(Entry::Memory(Arc::clone(memory))),
+            SavedEntry::Peer(id, next) => {
+                let id = PeerId(id);
+                let of = peers.get(&id)?;
+                (usize::from(next) < of.eventfds.len()).then(|| Entry::Peer {
+                    id,
+                    next,
+                    of: Arc::clone(of),
+                })
+            }
+        });
+        Some(Self {
+            sent: saved.sent,
+            entries: entries.collect::<Option<_>>()?,
+        })
     }
 
     /// Returns how many entries there are, each of one message or more.

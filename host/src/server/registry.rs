@@ -2,6 +2,7 @@
 //! Who is connected, and who has to be told what.
 
 mod farewell;
+mod handover;
 #[cfg(test)]
 mod tests;
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{BindError, ClientLimit, Config, Event, Server, Stop};
+use super::{BindError, ClientLimit, Config, Ending, Event, Server, Stop};
 
 /// A server that runs in a thread until it is stopped or dropped.
 #[derive(Debug)]
@@ -19,17 +19,24 @@ pub struct RunningServer {
     census: Arc<Census>,
     stop: Stop,
     /// `None` only while the value is being taken apart.
-    thread: Option<JoinHandle<io::Result<()>>>,
+    thread: Option<JoinHandle<io::Result<Ending>>>,
 }
 
 /// The number of connected clients, to be read and waited for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Census {
     connected: Mutex<usize>,
     changed: Condvar,
 }
 
 impl Census {
+    fn of(connected: usize) -> Self {
+        Self {
+            connected: Mutex::new(connected),
+            changed: Condvar::new(),
+        }
+    }
+
     fn note(&self, event: &Event) {
         if let Some(connected) = event.connected() {
             // A number is never half-way, so a poisoned lock is as good as another.
@@ -44,7 +51,7 @@ impl Census {
 
 impl RunningServer {
     pub(super) fn start(server: Server) -> Result<Self, BindError> {
-        let census = Arc::new(Census::default());
+        let census = Arc::new(Census::of(server.clients()));
         let noted = Arc::clone(&census);
         let config = server.config.clone();
         let client_limit = server.client_limit();
@@ -124,15 +131,28 @@ impl RunningServer {
     ///
     /// The error that had ended the server before, if so.
     pub fn stop(mut self) -> io::Result<()> {
-        self.end()
+        self.end().map(drop)
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    /// Waits until another server has [taken over](Server::take_over), or this one has failed.
+    ///
+    /// # Errors
+    ///
+    /// The error that has ended the server.
+    pub fn wait(mut self) -> io::Result<Ending> {
+        self.join()
+    }
+
+    fn end(&mut self) -> io::Result<Ending> {
         self.stop.stop();
+        self.join()
+    }
+
+    fn join(&mut self) -> io::Result<Ending> {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(io::Error::other("the server's thread panicked")),
-            None => Ok(()),
+            None => Ok(Ending::Stopped),
         }
     }
 }

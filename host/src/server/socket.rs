@@ -19,8 +19,9 @@ use rustix::net::{
 
 use super::access::Grant;
 use super::error::BindError;
+use super::handover::{SavedListener, SavedLock};
 use super::lock::Lock;
-use super::named_file::NamedFile;
+use super::named_file::{FileName, NamedFile};
 
 /// Connections that may wait to be accepted; the kernel lowers it to `somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -105,6 +106,29 @@ impl Listener {
         Ok((listener, path))
     }
 
+    /// Describes it, apart from its descriptors.
+    pub(super) fn save(&self) -> SavedListener {
+        SavedListener {
+            file: self.file.as_ref().and_then(NamedFile::save),
+            lock: self.lock.as_ref().and_then(Lock::save),
+        }
+    }
+
+    /// Returns its descriptors: of the socket, and of the lock if there is one.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.as_fd()).chain(self.lock.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Leaves the files to another process, which has the descriptors too.
+    pub(super) fn disown(mut self) {
+        if let Some(file) = self.file.take() {
+            file.leave();
+        }
+        if let Some(lock) = &mut self.lock {
+            lock.disown();
+        }
+    }
+
     /// Returns the lock, if there is one.
     pub(super) const fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
@@ -119,6 +143,40 @@ impl Listener {
     pub(super) fn accept_last(&self) -> Option<OwnedFd> {
         self.file.as_ref()?;
         self.accept().ok()
+    }
+}
+
+/// What makes a listener that another process had. To drop it leaves the files alone.
+#[derive(Debug)]
+pub(super) struct ListenerParts {
+    socket: OwnedFd,
+    file: Option<FileName>,
+    lock: Option<(SavedLock, OwnedFd)>,
+}
+
+impl ListenerParts {
+    /// Puts together what belongs together; nothing if a descriptor is missing.
+    pub(super) fn of(
+        saved: SavedListener,
+        descriptors: &mut impl Iterator<Item = OwnedFd>,
+    ) -> Option<Self> {
+        Some(Self {
+            socket: descriptors.next()?,
+            file: saved.file,
+            lock: match saved.lock {
+                Some(lock) => Some((lock, descriptors.next()?)),
+                None => None,
+            },
+        })
+    }
+
+    /// Makes the listener, which has the files.
+    pub(super) fn assemble(self) -> Listener {
+        Listener {
+            socket: self.socket,
+            file: self.file.map(NamedFile::restore),
+            lock: self.lock.map(|(lock, file)| Lock::restore(lock, file)),
+        }
     }
 }
 

@@ -283,7 +283,7 @@ fn a_wrong_request_is_told_what_there_is() {
     let path = socket_beside(server.socket());
     assert_eq!(
         ask(&path, b"staus\n"),
-        "{\"error\":\"'staus' is no request; there are memory, metrics and status\"}\n"
+        "{\"error\":\"'staus' is no request; there are handover, memory, metrics and status\"}\n"
     );
     assert_eq!(
         ask(&path, &[b'x'; 256]),

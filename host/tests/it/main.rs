@@ -18,9 +18,12 @@ mod dump;
 mod echo;
 mod exposition;
 mod handed_down;
+mod handover;
+mod handover_failures;
 mod hostile;
 mod hostile_clients;
 mod killed;
+mod lineage;
 mod metrics;
 mod peer;
 mod peers;
@@ -29,6 +32,8 @@ mod ping;
 mod pipe;
 mod places;
 mod process;
+#[path = "../support/receive.rs"]
+mod receive;
 mod reconnect;
 mod region;
 mod rejoin;
@@ -38,3 +43,5 @@ mod server;
 mod server_log;
 mod service;
 mod top;
+#[path = "../support/witness.rs"]
+mod witness;

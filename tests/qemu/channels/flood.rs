@@ -25,6 +25,10 @@ pub fn trials() -> Vec<Need> {
             // Here it depends on the machine how often somebody is quick enough to have to wait.
             flood(lab, 12, 10)
         }),
+        Need::new(
+            "channels::a_stream_goes_on_while_the_server_is_handed_over",
+            handed_over,
+        ),
     ]
 }
 
@@ -53,6 +57,33 @@ fn flood(lab: &Lab, ring_log2: u32, sleeps_per_million: u64) -> Result<(), Faile
         if sleeps < messages * sleeps_per_million / 1_000_000 || doorbells == 0 {
             return Err(format!("the {side} hardly slept: {line}").into());
         }
+    }
+    sender.finish(PATIENCE)?;
+    receiver.finish(PATIENCE)?;
+    Ok(())
+}
+
+/// Has the server handed over from one to the next while two guests send and receive.
+fn handed_over(lab: &Lab) -> Result<(), Failed> {
+    const MESSAGES: u64 = 200_000;
+    const LIMIT: Duration = Duration::from_secs(60);
+    let mut server = TestServer::start(1 << 20, VECTORS)?;
+    let start = |server: &TestServer, name: &str, what: &str, to: &str| {
+        let words = format!("what={what} to={to} messages={MESSAGES} slots=2 ring=9");
+        boot(lab, server, name, &words, LIMIT + PATIENCE)
+    };
+    let sender = start(&server, "sender", "send", "receiver")?;
+    // One of them is let in by another server than the other.
+    server = server.hand_over()?;
+    let receiver = start(&server, "receiver", "receive", "sender")?;
+    for _ in 0..20 {
+        server = server.hand_over()?;
+    }
+    let sent = hear_within(&sender, "sent", LIMIT)?;
+    let received = hear_within(&receiver, "received", LIMIT)?;
+    for (side, line) in [("sender", sent), ("receiver", received)] {
+        same(side, number(field(&line, "messages")?)?, MESSAGES)?;
+        same("rung", number(field(&line, "doorbells")?)? > 0, true)?;
     }
     sender.finish(PATIENCE)?;
     receiver.finish(PATIENCE)?;

@@ -2,11 +2,11 @@
 //! Trials of channels between machines, and between machines and this process.
 
 mod flood;
-mod host;
+pub mod host;
 mod hostile;
 mod membership;
 mod tasks;
-mod voice;
+pub mod voice;
 
 use std::time::Duration;
 

@@ -92,6 +92,11 @@ impl Apt {
     /// Says which packages are to be installed, and reads the package lists.
     fn announce(self, packages: &[&str], installer: &mut impl Installer) {
         note(&format!("this installs by apt-get: {}", packages.join(" ")));
+        self.refresh(installer);
+    }
+
+    /// Reads the package lists.
+    pub fn refresh(self, installer: &mut impl Installer) {
         // Old lists may do, so whether this fails is decided by the installation. It is told
         // all the same, because it explains a package that cannot be found.
         if let Err(failure) =

@@ -7,11 +7,12 @@
 //! package is ever removed, and one is put back to an older version only if the user allows it.
 
 mod advice;
-mod apt;
+pub(crate) mod apt;
 pub(crate) mod installer;
 mod newer;
 mod valgrind;
 
+use crate::linux::{self, FetchError, LinuxKernel};
 use crate::paths;
 use crate::probe::{Probe, ThisMachine};
 use crate::progress::note;
@@ -112,6 +113,19 @@ impl std::error::Error for SetupError {}
 /// - `IVSHMEM_QEMU` or `IVSHMEM_ACCEL` does not hold.
 pub fn ensure(install: Install) -> Result<Tools, SetupError> {
     ensure_on(&ThisMachine, install, &mut runner())
+}
+
+/// Finds the kernel for Linux guests, and fetches it if it is missing and that is allowed. Nothing is installed by it.
+///
+/// # Errors
+///
+/// - There is none, and it cannot, or may not, be fetched.
+pub fn ensure_linux(install: Install) -> Result<LinuxKernel, FetchError> {
+    match LinuxKernel::find() {
+        Some(kernel) => Ok(kernel),
+        None if install == Install::Never => Err(FetchError::NoApt(AS_ASKED.into())),
+        None => linux::fetch(&ThisMachine, &mut runner()),
+    }
 }
 
 /// Returns what runs the installers of this machine.

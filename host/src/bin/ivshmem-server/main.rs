@@ -97,6 +97,7 @@ fn serve(
     }
     server
         .run(|event| say(event))
+        .map(drop)
         .map_err(|error| format!("the server failed: {error}"))
 }
 

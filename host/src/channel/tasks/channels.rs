@@ -65,6 +65,20 @@ impl Channels {
         Self::join(move || options.join_memory(memory)).await
     }
 
+    /// Joins as [`Options::join_pci`] does, on a thread for calls that block.
+    ///
+    /// # Cancellation
+    ///
+    /// As of [`Channels::join_server`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::join_pci`].
+    pub async fn join_pci(options: Options, address: &str) -> Result<Self, JoinError> {
+        let address = address.to_owned();
+        Self::join(move || options.join_pci(&address)).await
+    }
+
     async fn join(
         join: impl FnOnce() -> Result<channel::Channels, JoinError> + Send + 'static,
     ) -> Result<Self, JoinError> {

@@ -11,6 +11,7 @@ use ivshmem::channel::inspect::{Contents, Inspection, Presence, Problem, SlotLoo
 
 use super::finding::{Code, Finding};
 use super::server::plural;
+use crate::command::region::findings as settled;
 
 /// How long a member may take until its heartbeat has moved. Those of host processes beat four times a second.
 pub(super) const LIFE_LIMIT: Duration = Duration::from_secs(2);
@@ -107,7 +108,7 @@ fn unreadable<S: Source>(place: &Path, inspection: &Inspection<S>) -> Vec<Findin
 fn corruption<S: Source>(place: &Path, inspection: &Inspection<S>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut more = 0;
-    inspection.check(|found| {
+    for found in settled(inspection) {
         let (code, cure) = match found.problem {
             Problem::SizeMismatch { .. } => (
                 Code::RegionSize,
@@ -119,16 +120,19 @@ fn corruption<S: Source>(place: &Path, inspection: &Inspection<S>) -> Vec<Findin
             ),
             _ if findings.len() >= MOST => {
                 more += 1;
-                return;
+                continue;
             }
             _ => (
                 Code::RegionCorrupt,
                 "ivshmem dump shows all of it; restart the members concerned, or start with fresh memory",
             ),
         };
-        let what = format!("at byte {:#x} ({:?}): {}", found.offset, found.part, found.problem);
+        let what = format!(
+            "at byte {:#x} ({:?}): {}",
+            found.offset, found.part, found.problem
+        );
         findings.push(Finding::new(code, place.display(), what, cure));
-    });
+    }
     if more > 0 {
         findings.push(Finding::new(
             Code::RegionCorrupt,

@@ -98,7 +98,7 @@ fn judge(path: &Path, first: &Status, second: &Status) -> Vec<Finding> {
             Code::IdsRunningOut,
             &place,
             format!(
-                "{} of 65536 IDs are left: then nobody can join any more",
+                "only {} IDs are left: then nobody can join any more",
                 second.ids.remaining
             ),
             "restart the server when its machines are down; an ID is given once",

@@ -28,7 +28,10 @@ impl Log {
     pub(super) fn event(self, event: &Event) {
         let is_wrong = matches!(
             event,
-            Event::CutOff { .. } | Event::Refused { .. } | Event::AcceptFailed(_)
+            Event::CutOff { .. }
+                | Event::Refused { .. }
+                | Event::AcceptFailed(_)
+                | Event::HandoverFailed(_)
         );
         let is_shown = match self {
             Self::Full => !matches!(event, Event::Alive),
@@ -116,6 +119,9 @@ struct Happened {
     /// Clients connected now.
     #[serde(skip_serializing_if = "Option::is_none")]
     connected: Option<usize>,
+    /// For how long nobody was served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unserved_ms: Option<u64>,
 }
 
 impl From<&Event> for Happened {
@@ -169,6 +175,16 @@ impl From<&Event> for Happened {
             Event::AcceptFailed(error) => Self {
                 event: "accept-failed",
                 errno: Some(error.raw_os_error()),
+                ..common
+            },
+            Event::HandedOver { pid, took, .. } => Self {
+                event: "handed-over",
+                pid,
+                unserved_ms: u64::try_from(took.as_millis()).ok(),
+                ..common
+            },
+            Event::HandoverFailed(_) => Self {
+                event: "handover-failed",
                 ..common
             },
             Event::Stopping { .. } => Self {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ivshmem_host::server::{Access, Backing, FileAtEnd, HugePages};
+use ivshmem_host::server::{Backing, Config, FileAtEnd, HugePages};
 
 use super::mode::{parse_mode, Mode};
 
@@ -58,38 +58,32 @@ enum PageSize {
 }
 
 impl MemoryArguments {
-    /// Returns what is to hold the memory.
-    pub(super) fn backing(&self) -> Backing {
-        if let Some(pages) = self.huge_pages {
-            Backing::HugePages(match pages {
-                PageSize::Default => HugePages::Default,
-                PageSize::Size2M => HugePages::Size2M,
-                PageSize::Size1G => HugePages::Size1G,
-            })
-        } else if let Some(path) = &self.shm_file {
-            Backing::File(path.clone())
-        } else if let Some(name) = &self.shm_name {
-            Backing::Posix(name.clone())
-        } else {
-            Backing::Memfd
+    /// Writes what was asked for into `config`, and leaves the rest as it is.
+    pub(super) fn adjust(&self, config: &mut Config) {
+        if let Some(backing) = self.backing() {
+            config.backing = backing;
         }
-    }
-
-    /// Returns what becomes of a file.
-    pub(super) fn file_at_end(&self) -> FileAtEnd {
         if self.shm_unlink {
-            FileAtEnd::Remove
-        } else {
-            FileAtEnd::Keep
+            config.file_at_end = FileAtEnd::Remove;
+        }
+        if self.shm_mode.is_some() || self.shm_owner.is_some() || self.shm_group.is_some() {
+            let mut access = config.memory_access().clone();
+            access.mode = self.shm_mode.map_or(access.mode, |mode| mode.0);
+            access.owner = self.shm_owner.clone().or(access.owner);
+            access.group = self.shm_group.clone().or(access.group);
+            config.memory_access = Some(access);
         }
     }
 
-    /// Returns who may open a new file, where `socket` is who may connect.
-    pub(super) fn access(&self, socket: &Access) -> Access {
-        Access {
-            mode: self.shm_mode.map_or(socket.mode, |mode| mode.0),
-            owner: self.shm_owner.clone().or_else(|| socket.owner.clone()),
-            group: self.shm_group.clone().or_else(|| socket.group.clone()),
-        }
+    /// Returns what is to hold the memory, if that was said.
+    fn backing(&self) -> Option<Backing> {
+        let pages = self.huge_pages.map(|pages| match pages {
+            PageSize::Default => HugePages::Default,
+            PageSize::Size2M => HugePages::Size2M,
+            PageSize::Size1G => HugePages::Size1G,
+        });
+        let huge = pages.map(Backing::HugePages);
+        huge.or_else(|| self.shm_file.clone().map(Backing::File))
+            .or_else(|| self.shm_name.clone().map(Backing::Posix))
     }
 }

@@ -6,6 +6,8 @@ mod memory;
 mod metrics;
 mod mode;
 mod service;
+mod settings;
+mod successor;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,11 +15,9 @@ use std::thread;
 
 use clap::Args;
 use ivshmem_host::protocol::MAX_VECTORS;
-use ivshmem_host::server::{
-    raise_descriptor_limit, Access, AdminSocket, Config, PidFile, Server, DEFAULT_MODE, MAX_CLIENTS,
-};
+use ivshmem_host::server::{raise_descriptor_limit, Ending, PidFile, Server, MAX_CLIENTS};
 use ivshmem_host::size;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::output::{log, set_log_format, LogFormat};
@@ -26,7 +26,8 @@ use super::{Exit, Failure};
 use log::Log;
 use memory::MemoryArguments;
 use mode::{parse_mode, Mode};
-use service::Manager;
+use service::{Manager, Start};
+use successor::Successor;
 
 const EXAMPLE: &str = "\
 Example, with as many virtual machines as you like:
@@ -46,6 +47,12 @@ keeps a second server away; a socket that nobody listens at any more is replaced
 SIGTERM or SIGINT (Ctrl-C) ends the server: the clients are told, the sockets are
 removed. QEMU cannot connect to a server that is started again.
 
+To restart it, for another version or other options, without anybody noticing:
+  ivshmem server --socket /tmp/ivshmem.sock --handover
+takes over from the one that runs there, which ends when it has given everything and
+goes on if that fails. SIGUSR2 has the server do so itself, with the program that is
+installed by then and its own arguments. Size, vectors, files and access stay.
+
 Started by systemd, it serves the socket of its socket unit (LISTEN_FDS), and tells
 when it is ready, how many clients there are, and that it lives (NOTIFY_SOCKET).
 
@@ -60,20 +67,25 @@ pub(super) struct Arguments {
     socket: SocketArgument,
 
     /// Size of the shared memory: bytes, or a number with K, M, G or T. A power of two, at least 4K.
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    size: u64,
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, required_unless_present = "handover")]
+    size: Option<u64>,
 
     /// Interrupt vectors of each client.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_VECTORS)))]
-    vectors: u16,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_VECTORS)), required_unless_present = "handover")]
+    vectors: Option<u16>,
+
+    /// Take over from the server that runs at the socket, which needs its admin socket: all settings that are not
+    /// given are those of that server, and of those that are only --max-peers may differ.
+    #[arg(long)]
+    handover: bool,
 
     /// The most clients at once, 1 to 1024 [default: what the limit of open files allows].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_CLIENTS as i64))]
     max_peers: Option<u16>,
 
-    /// Permission bits of the socket, in octal. Whoever may write to the socket has the memory.
-    #[arg(long, alias = "socket-mode", value_name = "MODE", value_parser = parse_mode, default_value_t = Mode(DEFAULT_MODE))]
-    mode: Mode,
+    /// Permission bits of the socket, in octal [default: 0600]. Whoever may write to the socket has the memory.
+    #[arg(long, alias = "socket-mode", value_name = "MODE", value_parser = parse_mode)]
+    mode: Option<Mode>,
 
     /// Owner of the socket, a name or a number [default: the process's own user]. Others need root.
     #[arg(long, value_name = "USER")]
@@ -113,7 +125,7 @@ pub(super) struct Arguments {
     metrics: Option<SocketAddr>,
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT, or until another process has taken over.
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     set_log_format(arguments.log_format);
     let journal = if arguments.quiet {
@@ -121,22 +133,18 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     } else {
         Log::Full
     };
-    let pid_path = arguments.pid_file.clone();
-    let config = Config::from(arguments);
+    let successor = Successor::of_this_process();
     if let Err(error) = raise_descriptor_limit() {
         log(format_args!(
             "the limit of open files stays as it is: {error}"
         ));
     }
     // Caught before there is anything to clean up.
-    let mut signals = Signals::new([SIGTERM, SIGINT])
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])
         .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
-    let mut server = match service::listener()? {
-        Some(listener) => Server::bind_at(listener, config),
-        None => Server::bind(config),
-    }
-    .map_err(Failure::new)?;
-    let _pid_file = pid_path
+    let mut server = start(&arguments)?;
+    let _pid_file = arguments
+        .pid_file
         .map(PidFile::create)
         .transpose()
         .map_err(Failure::new)?;
@@ -144,8 +152,11 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            for _ in signals.forever() {
-                stop.stop();
+            for signal in signals.forever() {
+                match signal {
+                    SIGUSR2 => successor.start(),
+                    _ => stop.stop(),
+                }
             }
         })
         .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?;
@@ -156,36 +167,32 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if let Some(predecessor) = server.predecessor() {
         log(predecessor);
     }
-    let manager = Manager::ready(&mut server)?;
-    server
-        .run(|event| {
-            journal.event(event);
-            manager.note(event);
-        })
-        .map_err(|error| Failure::new(format!("the server failed: {error}")))?;
-    Ok(Exit::Success)
+    let how = if arguments.handover {
+        Start::TakenOver
+    } else {
+        Start::New
+    };
+    let manager = Manager::ready(&mut server, how)?;
+    let ending = server.run(|event| {
+        journal.event(event);
+        manager.note(event);
+    });
+    match ending {
+        Ok(Ending::Stopped | Ending::HandedOver) => Ok(Exit::Success),
+        Err(error) => Err(Failure::new(format!("the server failed: {error}"))),
+    }
 }
 
-impl From<Arguments> for Config {
-    fn from(arguments: Arguments) -> Self {
-        let access = Access {
-            mode: arguments.mode.0,
-            owner: arguments.owner,
-            group: arguments.group,
-        };
-        Self {
-            max_clients: arguments.max_peers.map(usize::from),
-            memory_access: Some(arguments.memory.access(&access)),
-            access,
-            file_at_end: arguments.memory.file_at_end(),
-            backing: arguments.memory.backing(),
-            admin: match arguments.admin {
-                Some(path) => AdminSocket::At(path),
-                None if arguments.no_admin => AdminSocket::Off,
-                None => AdminSocket::Beside,
-            },
-            metrics: arguments.metrics,
-            ..Self::new(arguments.socket.socket, arguments.size, arguments.vectors)
-        }
+/// Starts a server, or takes over from one.
+fn start(arguments: &Arguments) -> Result<Server, Failure> {
+    if arguments.handover {
+        let adjust = |config: &mut _| arguments.adjust(config);
+        return Server::take_over(&arguments.admin_path(), adjust).map_err(Failure::new);
     }
+    let config = arguments.config();
+    match service::listener()? {
+        Some(listener) => Server::bind_at(listener, config),
+        None => Server::bind(config),
+    }
+    .map_err(Failure::new)
 }

@@ -35,6 +35,14 @@ pub(super) fn listener() -> Result<Option<UnixListener>, Failure> {
     })
 }
 
+/// How this process has got its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    New,
+    /// From another process, which the manager has started.
+    TakenOver,
+}
+
 /// The service manager, told from a thread of its own, so that one that does not listen cannot hold up the server.
 #[derive(Debug, Default)]
 pub(super) struct Manager {
@@ -48,13 +56,15 @@ struct News {
     has_changed: bool,
     is_alive: bool,
     is_stopping: bool,
+    /// The process that has taken over.
+    successor: Option<u32>,
 }
 
 impl News {
     /// Returns whether there is nothing to tell for now, where no status may be told for `pause`.
     fn is_nothing(&self, pause: Duration) -> bool {
         let is_status_due = self.has_changed && pause.is_zero();
-        !(self.is_stopping || self.is_alive || is_status_due)
+        !(self.is_stopping || self.is_alive || is_status_due || self.successor.is_some())
     }
 }
 
@@ -73,14 +83,19 @@ impl Shared {
 
 impl Manager {
     /// Tells the service manager, if there is one, that `server` is ready.
-    pub(super) fn ready(server: &mut Server) -> Result<Self, Failure> {
+    pub(super) fn ready(server: &mut Server, start: Start) -> Result<Self, Failure> {
         if env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(Self::default());
         }
         if let Some(limit) = sd_notify::watchdog_enabled() {
             server.report_alive(limit / 3);
         }
-        if tell(&[NotifyState::Ready, NotifyState::Status(&status(0))]).is_none() {
+        let text = status(server.clients());
+        let mut ready = vec![NotifyState::Ready, NotifyState::Status(&text)];
+        if start == Start::TakenOver {
+            ready.push(NotifyState::MainPid(std::process::id()));
+        }
+        if tell(&ready).is_none() {
             return Ok(Self::default());
         }
         let shared = Arc::new(Shared::default());
@@ -103,6 +118,8 @@ impl Manager {
         match event {
             Event::Alive => news.is_alive = true,
             Event::Stopping { .. } => news.is_stopping = true,
+            // The manager may believe it from this process alone.
+            Event::HandedOver { pid: Some(pid), .. } => news.successor = u32::try_from(*pid).ok(),
             event => match event.connected() {
                 Some(connected) => {
                     news.connected = connected;
@@ -144,7 +161,11 @@ fn tell_news(shared: &Shared) {
             };
             pause = quiet_until.saturating_duration_since(Instant::now());
         }
-        let told = if news.is_stopping {
+        let told = if let Some(pid) = news.successor {
+            drop(news);
+            tell(&[NotifyState::MainPid(pid)]);
+            return;
+        } else if news.is_stopping {
             drop(news);
             tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
             return;

@@ -39,6 +39,8 @@ pub(super) enum Stage {
     Writing(Answer),
     /// The answer has gone. Closed while something is left unread, a connection over TCP would lose it.
     Ending,
+    /// Somebody else will answer the request.
+    Ceded,
     /// There is nothing left to do.
     Over,
 }
@@ -77,9 +79,16 @@ impl Connection {
         let events = match self.stage {
             Stage::Reading(_) | Stage::Ending => PollFlags::IN,
             Stage::Writing(_) => PollFlags::OUT,
-            Stage::Waiting(_) | Stage::Looking(_) | Stage::Over => PollFlags::empty(),
+            Stage::Waiting(_) | Stage::Looking(_) | Stage::Ceded | Stage::Over => {
+                PollFlags::empty()
+            }
         };
         PollFd::new(&self.socket, events)
+    }
+
+    /// Returns the socket, for somebody else.
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.socket
     }
 
     pub(super) fn deadline(&self) -> Deadline {
@@ -101,7 +110,7 @@ impl Connection {
             Stage::Ending => self.end(),
             // Only a hang-up or an error is told of here.
             Stage::Waiting(_) | Stage::Looking(_) => self.stage = Stage::Over,
-            Stage::Over => {}
+            Stage::Ceded | Stage::Over => {}
         }
         false
     }

@@ -2,6 +2,7 @@
 //! A listening socket for callers, with their connections.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +103,24 @@ impl Door {
         }
     }
 
+    /// Returns the connection of one who asks for a handover.
+    pub(super) fn take_ceded(&mut self) -> Option<OwnedFd> {
+        let index = self
+            .connections
+            .iter()
+            .position(|connection| matches!(connection.stage, Stage::Ceded))?;
+        self.connections.remove(index).map(Connection::into_socket)
+    }
+
+    pub(super) const fn entrance(&self) -> &Entrance {
+        &self.entrance
+    }
+
+    /// Leaves the socket to another process.
+    pub(super) fn disown(self) {
+        self.entrance.disown();
+    }
+
     /// Lets a few in.
     fn accept(&mut self, subject: &Subject<'_>) {
         for _ in 0..ACCEPTS_EACH_PASS {
@@ -154,6 +173,7 @@ fn take_up(connection: &mut Connection, dialect: Dialect, subject: &Subject<'_>)
     match dialect.parse(sent) {
         None => {}
         Some(Ok(Request::Report(report))) => connection.stage = Stage::Waiting(report),
+        Some(Ok(Request::Handover)) => connection.stage = Stage::Ceded,
         Some(Ok(Request::Memory)) => {
             let note = MemoryNote {
                 bytes: subject.config.size_bytes,

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{accept_with, SocketFlags};
 
-use super::super::socket::Listener;
+use super::super::handover::SavedEntrance;
+use super::super::socket::{Listener, ListenerParts};
 use super::super::BindError;
 
 /// A listening socket.
@@ -34,9 +35,61 @@ impl Entrance {
         })
     }
 
+    /// Describes it, apart from its descriptors.
+    pub(in crate::server) fn save(&self) -> SavedEntrance {
+        match self {
+            Self::Unix(listener) => SavedEntrance::Unix(listener.save()),
+            Self::Tcp(_) => SavedEntrance::Tcp,
+        }
+    }
+
+    /// Returns its descriptors, as many as [`SavedEntrance::descriptors`] says.
+    pub(in crate::server) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Unix(listener) => listener.descriptors().collect(),
+            Self::Tcp(listener) => vec![listener.as_fd()],
+        }
+    }
+
+    /// Leaves it to another process, which has the descriptors too.
+    pub(super) fn disown(self) {
+        match self {
+            Self::Unix(listener) => listener.disown(),
+            Self::Tcp(_) => {}
+        }
+    }
+
     /// Accepts one waiting connection; `WOULDBLOCK` if there is none.
     pub(super) fn accept(&self) -> rustix::io::Result<OwnedFd> {
         accept_with(self, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+    }
+}
+
+/// What makes an entrance that another process had. To drop it leaves files alone.
+#[derive(Debug)]
+pub(in crate::server) enum EntranceParts {
+    Unix(ListenerParts),
+    Tcp(OwnedFd),
+}
+
+impl EntranceParts {
+    /// Puts together what belongs together; nothing if a descriptor is missing.
+    pub(in crate::server) fn of(
+        saved: SavedEntrance,
+        descriptors: &mut impl Iterator<Item = OwnedFd>,
+    ) -> Option<Self> {
+        Some(match saved {
+            SavedEntrance::Unix(saved) => Self::Unix(ListenerParts::of(saved, descriptors)?),
+            SavedEntrance::Tcp => Self::Tcp(descriptors.next()?),
+        })
+    }
+
+    /// Makes the entrance, which has its files.
+    pub(in crate::server) fn assemble(self) -> Entrance {
+        match self {
+            Self::Unix(parts) => Entrance::Unix(parts.assemble()),
+            Self::Tcp(socket) => Entrance::Tcp(socket.into()),
+        }
     }
 }
 

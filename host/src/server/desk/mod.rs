@@ -31,7 +31,7 @@ use crate::admin::MAX_CONNECTIONS;
 use door::Door;
 use report::Documents;
 
-pub(super) use entrance::Entrance;
+pub(super) use entrance::{Entrance, EntranceParts};
 
 /// Connections accepted at one door in one pass of the loop.
 const ACCEPTS_EACH_PASS: usize = 8;
@@ -66,6 +66,16 @@ impl Birth {
             since: Instant::now(),
         }
     }
+
+    /// The birth of one that started at this time, in another process.
+    pub(super) fn at(at: SystemTime) -> Self {
+        let age = at.elapsed().unwrap_or_default();
+        let now = Instant::now();
+        Self {
+            at,
+            since: now.checked_sub(age).unwrap_or(now),
+        }
+    }
 }
 
 /// The doors that callers come through, and what is being looked up for them.
@@ -81,6 +91,21 @@ impl Desk {
             doors: entrances.into_iter().map(Door::new).collect(),
             survey: None,
         }
+    }
+
+    /// Returns the connection of one who asks for a handover.
+    pub(super) fn take_ceded(&mut self) -> Option<OwnedFd> {
+        self.doors.iter_mut().find_map(Door::take_ceded)
+    }
+
+    /// Returns the listening sockets.
+    pub(super) fn entrances(&self) -> impl Iterator<Item = &Entrance> {
+        self.doors.iter().map(Door::entrance)
+    }
+
+    /// Leaves the sockets to another process.
+    pub(super) fn disown(self) {
+        self.doors.into_iter().for_each(Door::disown);
     }
 
     /// Returns what to poll for.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::http;
-use crate::admin::{MEMORY, METRICS, STATUS};
+use crate::admin::{HANDOVER, MEMORY, METRICS, STATUS};
 
 /// The longest request at the admin socket in bytes, with its newline.
 const MAX_LINE_BYTES: usize = 256;
@@ -22,6 +22,8 @@ pub(super) enum Request {
     /// What is put together from the status of the server.
     Report(Report),
     Memory,
+    /// Not answered here: the connection is given to the server.
+    Handover,
 }
 
 /// A form of the server's status.
@@ -89,6 +91,7 @@ fn line(sent: &[u8]) -> Option<Result<Request, Mistake>> {
         STATUS => Ok(Request::Report(Report::Status)),
         METRICS => Ok(Request::Report(Report::Metrics)),
         MEMORY => Ok(Request::Memory),
+        HANDOVER => Ok(Request::Handover),
         other => Err(Mistake::Unknown(other.to_owned())),
     })
 }
@@ -106,7 +109,7 @@ impl fmt::Display for Mistake {
         match self {
             Self::Unknown(request) => write!(
                 f,
-                "'{}' is no request; there are {MEMORY}, {METRICS} and {STATUS}",
+                "'{}' is no request; there are {HANDOVER}, {MEMORY}, {METRICS} and {STATUS}",
                 request.escape_debug()
             ),
             Self::TooLong => write!(f, "a request has at most {MAX_LINE_BYTES} bytes"),
