@@ -180,8 +180,6 @@ impl Course<'_> {
             }
             Err(channel::SendError::Full) => return Ok(Sent::NoRoom),
             Err(channel::SendError::Broken(broken)) => self.part(broken)?,
-            // Of course there is no room if nobody receives.
-            Err(channel::SendError::Full) if self.is_missed => {}
             Err(error) => self
                 .report
                 .note(format_args!("seq={number} was not sent: {error}")),
