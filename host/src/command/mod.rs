@@ -179,7 +179,7 @@ mod tests {
         let mut command = Cli::command();
         let run = command.find_subcommand_mut("run").unwrap();
         let help = run.render_long_help().to_string();
-        assert_eq!(help.matches("{i}").count(), 3, "{help}");
+        assert_eq!(help.matches("{N}").count(), 3, "{help}");
     }
 
     #[test]

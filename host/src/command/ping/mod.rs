@@ -33,6 +33,9 @@ const SEARCH: Duration = Duration::from_secs(1);
 /// How often.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// How often to look whether the memory has become a region: each time all clients of a server hear of one more.
+const RETRY: Duration = Duration::from_millis(250);
+
 /// For how long to look for an answer in the manner of those who never sleep.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
@@ -115,12 +118,20 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let interrupt = Interrupt::catch()?;
     let now = Instant::now();
     let deadline = arguments.deadline.and_then(|limit| now.checked_add(limit));
-    let channels = match join(&arguments) {
-        Ok(channels) => channels,
-        Err(JoinError::Region(error)) => return explain_no_region(&arguments, error),
-        Err(error) => return Err(arguments.membership.explain(error)),
-    };
     let search_end = deadline.unwrap_or(now + SEARCH);
+    let channels = loop {
+        match join(&arguments) {
+            Ok(channels) => break channels,
+            // The member makes it a region when it comes.
+            Err(JoinError::Region(OpenError::NotFormatted))
+                if Instant::now() < search_end && !interrupt.came() =>
+            {
+                thread::sleep(RETRY);
+            }
+            Err(JoinError::Region(error)) => return explain_no_region(&arguments, error),
+            Err(error) => return Err(arguments.membership.explain(error)),
+        }
+    };
     let Some(peer) = search(&channels, arguments.target, search_end, &interrupt)? else {
         log(arguments.target.explain_absence(&channels));
         return Ok(Exit::No);
@@ -159,6 +170,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         report,
         peer,
         connection: None,
+        is_missed: false,
         outstanding: VecDeque::new(),
     };
     let start = Instant::now();
