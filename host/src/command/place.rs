@@ -26,6 +26,16 @@ pub(super) struct SocketArgument {
     pub(super) socket: PathBuf,
 }
 
+impl SocketArgument {
+    /// Returns the socket of one who was told nothing: that of the environment, or the usual one.
+    pub(super) fn usual() -> Self {
+        let told = std::env::var_os(SOCKET_VARIABLE);
+        Self {
+            socket: told.map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from),
+        }
+    }
+}
+
 /// A server that is asked about itself, to be flattened into a command's arguments.
 #[derive(Clone, Debug, Args)]
 pub(super) struct AdminArgument {
