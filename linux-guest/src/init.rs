@@ -2,10 +2,11 @@
 //! The init's part: it prepares the device, has the exchange done, and checks that the device is left as it was found.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{chown, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use ivshmem_host::pci;
 use ivshmem_host::peer::Peer;
@@ -47,6 +48,9 @@ fn by_sysfs(folder: &Path, address: pci::Address) -> Result<(), Failure> {
         );
     }
     system::set_command(folder, found)?;
+    if spawn(address, user::USER).is_ok() {
+        return Err("a user was let in".into());
+    }
     spawn(address, 0)
 }
 
@@ -64,14 +68,32 @@ fn by_vfio(folder: &Path, address: pci::Address) -> Result<(), Failure> {
     chown(&group, Some(user::USER), None)?;
     let mode = fs::metadata("/dev/vfio/vfio")?.mode() & 0o777;
     println!("@ group file={} container_mode={mode:o}", group.display());
+    kill_holder(folder, address)?;
+    is_left_as(folder, found)?;
     spawn(address, user::USER)?;
+    is_left_as(folder, found)
+}
+
+/// Checks the Command register behind a program that has used the device.
+fn is_left_as(folder: &Path, found: u16) -> Result<(), Failure> {
     let left = system::command(folder)?;
-    if left != found {
-        return Err(format!(
-            "the Command register is left as {left:x}, and was found as {found:x}"
-        )
-        .into());
+    if left == found {
+        return Ok(());
     }
+    Err(format!("the Command register is left as {left:x}, and was found as {found:x}").into())
+}
+
+/// Has a process hold the device, and kills it in the middle.
+fn kill_holder(folder: &Path, address: pci::Address) -> Result<(), Failure> {
+    let mut command = process(user::HOLDS, address, user::USER);
+    let mut holder = command.stdout(Stdio::piped()).spawn()?;
+    let mut said = String::new();
+    let stdout = holder.stdout.take().ok_or("a pipe was asked for")?;
+    BufReader::new(stdout).read_line(&mut said)?;
+    let held = system::command(folder)?;
+    holder.kill()?;
+    holder.wait()?;
+    println!("@ killed said={} command={held:x}", said.trim_end());
     Ok(())
 }
 
@@ -82,11 +104,17 @@ fn enabled(folder: &Path) -> Result<u32, Failure> {
 
 /// Has the exchange done by a process of `user`.
 fn spawn(address: pci::Address, user: u32) -> Result<(), Failure> {
-    let mut command = Command::new("/proc/self/exe");
-    command.args([user::ROLE, &address.to_string()]);
-    let status = command.uid(user).gid(user).status()?;
+    let status = process(user::USES, address, user).status()?;
     if status.success() {
         return Ok(());
     }
     Err(format!("the user's process ended with {status}").into())
+}
+
+/// Describes a process of `user` that does what `role` says.
+fn process(role: &str, address: pci::Address, user: u32) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args([role, &address.to_string()]);
+    command.uid(user).gid(user);
+    command
 }

@@ -21,8 +21,8 @@ type Failure = Box<dyn Error>;
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
-    if words.get(1).map(String::as_str) == Some(user::ROLE) {
-        if let Err(error) = user::run(words.get(2).map_or("", String::as_str)) {
+    if let [_, role, address] = &words[..] {
+        if let Err(error) = user::run(role, address) {
             println!("@ failed {error}");
             std::process::exit(1);
         }

@@ -30,6 +30,9 @@ pub fn trials() -> Vec<Need> {
         Need::where_possible("linux::vfio_rings_eventfds_of_a_user", |lab| {
             with_linux(|linux| vfio(lab, linux))
         }),
+        Need::where_possible("linux::plain_has_channels_with_those_who_can_ring", |lab| {
+            with_linux(|linux| plain(lab, linux))
+        }),
         Need::where_possible("linux::sysfs_is_polled_and_left_as_found", |lab| {
             with_linux(|linux| sysfs(lab, linux))
         }),
@@ -60,7 +63,7 @@ struct Others {
 
 impl Others {
     fn start(lab: &Lab) -> Result<Self, Failed> {
-        let server = TestServer::start(1 << 20, VECTORS)?;
+        let server = TestServer::start_on_file(1 << 20, VECTORS)?;
         let guest = lab
             .guest("mode=channel name=metal what=crowd slots=4 ring=12")
             .name("metal")
@@ -79,14 +82,19 @@ impl Others {
         })
     }
 
-    fn boot(&self, lab: &Lab, linux: &Linux, way: &str) -> Result<Vm, Failed> {
-        let guest: Guest = linux
+    /// Describes the Linux guest, whose device comes on top.
+    fn linux(lab: &Lab, linux: &Linux, way: &str) -> Guest {
+        linux
             .guest(&lab.tools)
             .name("linux")
             .lifetime(2 * LINUX_PATIENCE)
             .append(format!(
                 "ivshmem.way={way} ivshmem.peers=metal,{HOST} ivshmem.messages={MESSAGES}"
-            ));
+            ))
+    }
+
+    fn boot(&self, lab: &Lab, linux: &Linux, way: &str) -> Result<Vm, Failed> {
+        let guest = Self::linux(lab, linux, way);
         Ok(self.server.doorbell(guest, Place::Q35).spawn()?)
     }
 
@@ -122,6 +130,8 @@ impl Others {
 fn vfio(lab: &Lab, linux: &Linux) -> Result<(), Failed> {
     let others = Others::start(lab)?;
     let vm = others.boot(lab, linux, "vfio")?;
+    let killed = hear_within(&vm, "killed", LINUX_PATIENCE)?;
+    same("one that is killed", field(&killed, "said")?, "held")?;
     let peer = hear_within(&vm, "peer", LINUX_PATIENCE)?;
     same("user", field(&peer, "uid")?, "1000")?;
     same("vectors", number(field(&peer, "vectors")?)?, VECTORS.into())?;
@@ -130,6 +140,18 @@ fn vfio(lab: &Lab, linux: &Linux) -> Result<(), Failed> {
         let rung = hear_within(&vm, "rung", LINUX_PATIENCE)?;
         same("vector", number(field(&rung, "vector")?)?, vector.into())?;
     }
+    let second = hear_within(&vm, "second", LINUX_PATIENCE)?;
+    same("busy", second.ends_with("another program uses it"), true)?;
+    others.finish(&vm)
+}
+
+fn plain(lab: &Lab, linux: &Linux) -> Result<(), Failed> {
+    let others = Others::start(lab)?;
+    let guest = Others::linux(lab, linux, "vfio");
+    let vm = others.server.plain(guest, Place::Q35)?.spawn()?;
+    let peer = hear_within(&vm, "peer", LINUX_PATIENCE)?;
+    same("id", field(&peer, "id")?, "none")?;
+    same("vectors", number(field(&peer, "vectors")?)?, 0)?;
     others.finish(&vm)
 }
 
@@ -138,7 +160,10 @@ fn sysfs(lab: &Lab, linux: &Linux) -> Result<(), Failed> {
     let vm = others.boot(lab, linux, "sysfs")?;
     let opened = hear_within(&vm, "opened", LINUX_PATIENCE)?;
     same("a silent device", field(&opened, "answers")?, "true")?;
+    let refused = hear_within(&vm, "failed", LINUX_PATIENCE)?;
+    same("a user is told", refused.contains("this takes root"), true)?;
     let peer = hear_within(&vm, "peer", LINUX_PATIENCE)?;
+    same("user", field(&peer, "uid")?, "0")?;
     same("vectors", number(field(&peer, "vectors")?)?, 0)?;
     let mapped = hear_within(&vm, "mapped", LINUX_PATIENCE)?;
     same("caching", field(&mapped, "as")?, "uncached-minus")?;

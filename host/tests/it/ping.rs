@@ -51,6 +51,15 @@ fn a_member_answers_by_name_and_by_id() {
 }
 
 #[test]
+fn what_there_is_no_room_for_yet_is_sent_later() {
+    let place = Place::server();
+    let _idle = place.join("guest-a");
+    // A ring has room for two of these, and they come faster than any answer.
+    let ended = place.run(&["ping", "guest-a", "-c50", "-i.00001", "-q", "-s", "900"]);
+    assert_answered(&ended, "guest-a", 50);
+}
+
+#[test]
 fn a_member_of_a_file_answers() {
     let place = Place::file();
     let _idle = place.join("3");

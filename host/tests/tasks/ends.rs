@@ -49,11 +49,7 @@ fn who_sends_waits_for_room_and_a_message_given_up_is_not_received() {
 fn who_waits_for_one_that_leaves_is_woken() {
     let (_directory, server) = server(1);
     threads().block_on(async {
-        let alice = soon(Channels::join_server(member("alice"), server.socket()));
-        let alice = alice.await.unwrap();
-        let limit = Duration::from_millis(400);
-        let bob = Channels::join_server(member("bob").limit(limit), server.socket());
-        let bob = soon(bob).await.unwrap();
+        let (alice, bob) = (join(&server, "alice").await, join(&server, "bob").await);
         let mut to_alice = connect(&bob, "alice").await;
         let mut to_bob = connect(&alice, "bob").await;
         soon(to_bob.send(b"goodbye")).await.unwrap();

@@ -161,8 +161,8 @@ fn a_ring_for_a_future_that_was_dropped_wakes_the_next() {
     one_thread().block_on(async {
         let ((_alice, mut to_bob), (_bob, mut to_alice)) = pair(&server).await;
         const ROUNDS: u32 = 100;
-        const BEAT: Duration = Duration::from_millis(250);
-        let start = Instant::now();
+        const SLOW: Duration = Duration::from_millis(100);
+        let mut slow = 0;
         for number in 0..ROUNDS {
             // It begins to wait, and is dropped.
             tokio::select! {
@@ -174,6 +174,7 @@ fn a_ring_for_a_future_that_was_dropped_wakes_the_next() {
             // Both that it waits already, and that it comes later.
             let received = soon(to_alice.recv()).await.unwrap();
             assert_eq!(received, number.to_le_bytes());
+            let start = Instant::now();
             let (sent, received) = tokio::join!(
                 async {
                     yield_now().await;
@@ -182,9 +183,10 @@ fn a_ring_for_a_future_that_was_dropped_wakes_the_next() {
                 soon(to_alice.recv())
             );
             assert_eq!((sent, received), (Ok(()), Ok(&b"again"[..])));
+            slow += u32::from(start.elapsed() > SLOW);
         }
-        let elapsed = start.elapsed();
-        assert!(elapsed < ROUNDS * BEAT / 4, "{elapsed:?}");
+        // More than half would be, since beats are 250 ms apart.
+        assert!(slow < ROUNDS / 4, "{slow} rings were lost");
     });
 }
 

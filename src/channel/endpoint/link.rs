@@ -73,6 +73,8 @@ pub(super) struct Link<'m, D> {
     peer: Holder<'m>,
     /// The own slot, which chooses the vector.
     index: u16,
+    /// Where the peer was when it was connected to, as its slot says it.
+    address: u32,
     /// What to ring, if the peer listens: where it was when it was connected to.
     bell: Option<Bell>,
     /// Whether the peer can ring this member.
@@ -105,6 +107,7 @@ impl<'m, D: Doorbell> Link<'m, D> {
             own,
             peer,
             index,
+            address: peer_identity.address(),
             bell: bell(index, (peer_identity.device, peer_identity.vectors)),
             // Whoever has no device can neither be rung nor ring.
             is_rung: own_identity.vectors > 0
@@ -134,13 +137,17 @@ impl<'m, D: Doorbell> Link<'m, D> {
             return;
         };
         self.doorbell.ring(peer, vector);
-        // Where the peer has moved to since, only some can reach it, and others only where it was.
-        let address = self.peer.slot.address(self.peer.state);
-        match address.and_then(|address| bell(self.index, device_and_vectors(address))) {
-            Some((peer, vector)) if Some((peer, vector)) != self.bell => {
-                self.doorbell.ring(peer, vector);
-            }
+        match self.peer.slot.address(self.peer.state) {
+            Some(address) if address != self.address => self.ring_at(address),
             _ => {}
+        }
+    }
+
+    /// Rings where the peer has moved to since: only some can reach it there, and others only where it was.
+    fn ring_at(&self, address: u32) {
+        let bell = bell(self.index, device_and_vectors(address));
+        if let Some((peer, vector)) = bell.filter(|_| bell != self.bell) {
+            self.doorbell.ring(peer, vector);
         }
     }
 

@@ -65,7 +65,7 @@ fn flood(lab: &Lab, ring_log2: u32, sleeps_per_million: u64) -> Result<(), Faile
 
 /// Has the server handed over from one to the next while two guests send and receive.
 fn handed_over(lab: &Lab) -> Result<(), Failed> {
-    const MESSAGES: u64 = 30_000;
+    const MESSAGES: u64 = 200_000;
     const LIMIT: Duration = Duration::from_secs(60);
     let mut server = TestServer::start(1 << 20, VECTORS)?;
     let start = |server: &TestServer, name: &str, what: &str, to: &str| {

@@ -27,6 +27,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// After which time a flood goes on without an answer.
 const FLOOD: Duration = Duration::from_millis(10);
 
+/// How long a message is held back until there is room for it, and how often to try. After that it counts as lost.
+const HOLD: Duration = Duration::from_secs(1);
+const HELD_GLANCE: Duration = Duration::from_millis(1);
+
 /// Most messages that an answer is expected to.
 const MOST_OUTSTANDING: usize = 1 << 16;
 
@@ -36,6 +40,15 @@ pub(super) enum Pace {
     Every(Duration),
     /// At each answer.
     Flood,
+}
+
+/// What has come of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// It is under way, or lost because nobody is there.
+    Done,
+    /// There is no room for it yet.
+    NoRoom,
 }
 
 /// What goes on.
@@ -61,6 +74,8 @@ impl Course<'_> {
     pub(super) fn run(&mut self) -> Result<(), Failure> {
         self.connect()?;
         let mut next = Instant::now();
+        // Since when a message is held back because there is no room for it.
+        let mut held = None;
         loop {
             let now = Instant::now();
             let is_last = self.count.is_some_and(|count| self.report.sent >= count);
@@ -72,11 +87,19 @@ impl Course<'_> {
                 Pace::Flood => self.outstanding.is_empty() || now >= next,
             };
             if !is_last && is_due {
-                self.send()?;
-                next = self.next_after(now, next);
+                let give_up = *held.get_or_insert(now) + HOLD <= now;
+                if self.send()? == Sent::Done || give_up {
+                    self.report.sent += 1;
+                    held = None;
+                    next = self.next_after(now, next);
+                }
             }
             let until = self.deadline.map_or(next, |deadline| next.min(deadline));
-            let rest = until.saturating_duration_since(Instant::now());
+            let mut rest = until.saturating_duration_since(Instant::now());
+            if held.is_some() {
+                // An answer makes room, and so may the member without one.
+                rest = HELD_GLANCE;
+            }
             if self.receive(rest.min(GLANCE))? == Reader::Gone {
                 return Ok(());
             }
@@ -134,14 +157,14 @@ impl Course<'_> {
         Ok(())
     }
 
-    fn send(&mut self) -> Result<(), Failure> {
+    /// Sends the next message.
+    fn send(&mut self) -> Result<Sent, Failure> {
         if self.connection.is_none() {
             self.connect()?;
         }
-        self.report.sent += 1;
-        let number = self.report.sent;
+        let number = self.report.sent + 1;
         let Some(connection) = &mut self.connection else {
-            return Ok(());
+            return Ok(Sent::Done);
         };
         let message = self.messages.compose(number);
         let sent_at = Instant::now();
@@ -152,12 +175,13 @@ impl Course<'_> {
                 }
                 self.outstanding.push_back((number, sent_at));
             }
+            Err(channel::SendError::Full) => return Ok(Sent::NoRoom),
             Err(channel::SendError::Broken(broken)) => self.part(broken)?,
             Err(error) => self
                 .report
                 .note(format_args!("seq={number} was not sent: {error}")),
         }
-        Ok(())
+        Ok(Sent::Done)
     }
 
     /// Waits for an answer for at most `limit`, and tells of it.

@@ -19,6 +19,8 @@ const SERVER_LIMIT: Duration = Duration::from_millis(500);
 
 /// Frames that are counted in each ring; more are reckoned.
 const FRAMES: usize = 1024;
+/// How often the newest frames are looked at until some are found.
+const TRIES: usize = 16;
 
 /// Positions are known modulo this.
 const POSITIONS: u64 = 1 << 35;
@@ -219,15 +221,24 @@ impl<'o> Sampler<'o> {
 
     /// Returns how many messages were sent in `moved` bytes from a position on.
     fn messages(&self, ring: &RingLook, start: u64, moved: u64) -> u64 {
-        let is_there = moved <= ring.size as u64 / 2;
-        let first = if is_there {
-            Some(start)
-        } else {
-            self.inspection.recent(ring)
-        };
-        let Some(first) = first.filter(|_| moved > 0) else {
+        if moved == 0 {
             return 0;
+        }
+        // If few have come, they are still there. Of many the newest say how long a message is; a fast sender overtakes
+        // who looks at these now and then.
+        let all = (moved <= ring.size as u64 / 2).then(|| self.count(ring, start, moved));
+        let newest = || {
+            let ring = self.inspection.ring(ring.from, ring.to)?;
+            self.count(&ring, self.inspection.recent(&ring)?, moved)
         };
+        let mut tries = (0..TRIES).map(|_| newest());
+        all.flatten()
+            .or_else(|| tries.find_map(|found| found))
+            .unwrap_or(0)
+    }
+
+    /// Returns how many messages are in `moved` bytes if they are like those behind `first`; nothing if none are found there.
+    fn count(&self, ring: &RingLook, first: u64, moved: u64) -> Option<u64> {
         let mut frames = self.inspection.frames_from(ring, first);
         let ends = |kind| matches!(kind, FrameKind::Message { more: false, .. });
         let counted = frames
@@ -239,7 +250,7 @@ impl<'o> Sampler<'o> {
         counted
             .saturating_mul(moved)
             .checked_div(bytes)
-            .unwrap_or(0)
+            .filter(|_| counted > 0)
     }
 }
 
