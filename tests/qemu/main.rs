@@ -7,6 +7,7 @@
 
 mod assign;
 mod channels;
+mod command;
 mod discovery;
 mod doctor;
 mod guests;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         proxy::trials(),
         server::trials(),
         operator::trials(),
+        command::trials(),
         uefi::trials(),
     ];
     xtask::trials::main(Lab::open, groups.into_iter().flatten())

@@ -45,11 +45,11 @@ fn talk(lab: &Lab, sharing: &[&str]) -> Result<(), Failed> {
         .arg(lab.kernel())
         .args([
             "--append",
-            "mode=channel what=send name=guest-{n} to=guest-2 messages=200",
+            "mode=channel what=send name=guest-{N} to=guest-2 messages=200",
         ])
         .args([
             "--append",
-            "mode=channel what=receive name=guest-{n} to=guest-1 messages=200",
+            "mode=channel what=receive name=guest-{N} to=guest-1 messages=200",
         ])
         .args(sharing)
         .args(["--", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"])

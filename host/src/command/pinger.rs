@@ -21,16 +21,34 @@ pub(super) const SEARCH: Duration = Duration::from_secs(1);
 /// How often.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// How often to look whether the memory has become a region: each time all clients of a server hear of one more.
+const RETRY: Duration = Duration::from_millis(250);
+
 /// For how long to look for an answer in the manner of those who never sleep.
 pub(super) const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// Joins. What is no region yet stays what it is.
-pub(super) fn join(membership: &Membership, spin: Duration) -> Result<Channels, JoinError> {
+/// Joins. What is no region yet stays what it is, and is looked at until `end`.
+pub(super) fn join(
+    membership: &Membership,
+    spin: Duration,
+    end: Instant,
+    interrupt: &Interrupt,
+) -> Result<Channels, JoinError> {
     let options = Options::new(&format!("{PING_PREFIX}{}", process::id()))
         .format(None)
         .pings(Pings::Ignored)
         .spin(spin);
-    membership.join(options)
+    loop {
+        match membership.join(options.clone()) {
+            // The member makes it a region when it comes.
+            Err(JoinError::Region(OpenError::NotFormatted))
+                if Instant::now() < end && !interrupt.came() =>
+            {
+                thread::sleep(RETRY);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Looks for a member that lives until `end`. One that is there and shows no sign of life is returned all the same.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command `ivshmem ping`: whom it finds, what it tells, how it ends.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -126,6 +127,19 @@ fn nobody_there_is_exit_code_1_and_one_line_that_says_who_is_missing() {
 }
 
 #[test]
+fn a_member_that_comes_later_and_makes_the_region_is_waited_for() {
+    for place in Place::both() {
+        let mut ping = place.start(&["ping", "guest-a", "-c1", "-w60"]);
+        // Most likely it has looked by then.
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(ping.child.try_wait().unwrap(), None);
+        let _idle = place.join("guest-a");
+        assert!(ping.line().starts_with("PING guest-a"));
+        assert_eq!(ping.code(), Some(0));
+    }
+}
+
+#[test]
 fn ring_rings_any_peer_and_nothing_more() {
     let place = Place::server();
     let peer = place.peer();
@@ -232,6 +246,29 @@ fn a_member_that_restarts_is_pinged_on() {
             lines.iter().any(|line| line.starts_with("--- guest-a: ")),
             "{lines:?}"
         );
+        assert_eq!(ping.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_member_that_stands_still_is_missed_once_and_pinged_on_when_it_moves() {
+    for place in Place::both() {
+        let idle = place.start(&["recv", "guest-a"]);
+        let mut ping = place.start(&["ping", "guest-a", "-i0.2", "-w60", "--limit", "3"]);
+        let mut stderr = BufReader::new(ping.child.stderr.take().unwrap()).lines();
+        assert!(ping.line().starts_with("PING guest-a"));
+        assert!(ping.line().contains("seq=1 "));
+        idle.signal(Signal::STOP);
+        let missed = stderr.next().unwrap().unwrap();
+        assert!(
+            missed.starts_with("ivshmem: guest-a (") && missed.ends_with("shows no sign of life"),
+            "{missed}"
+        );
+        idle.signal(Signal::CONT);
+        while !ping.line().contains(" bytes from guest-a") {}
+        ping.signal(Signal::INT);
+        let rest: Vec<_> = stderr.map_while(Result::ok).collect();
+        assert_eq!(rest, [] as [&str; 0]);
         assert_eq!(ping.code(), Some(0));
     }
 }

@@ -66,7 +66,7 @@ fn printed_lines_are_whole_and_nothing_is_started() {
         "--kernel",
         "my kernel",
         "--append",
-        "n={n}",
+        "n={N}",
         "--plain",
         &file,
     ]);
@@ -86,6 +86,21 @@ fn printed_lines_are_whole_and_nothing_is_started() {
     assert!(text(&output.stdout).contains("'my kernel'"));
     assert!(output.stderr.is_empty(), "{output:?}");
     assert!(!fs::exists(&file).unwrap());
+}
+
+/// To clap `{n}` is the end of a line.
+#[test]
+fn help_says_how_to_write_the_number_of_the_guest() {
+    for option in ["-h", "--help"] {
+        let output = Place::new("").run(&[option]);
+        let help = text(&output.stdout);
+        for line in [
+            "--append 'name=guest-{N}'",
+            "{N} is the number of the guest",
+        ] {
+            assert!(help.contains(line), "{help}");
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ const BRIEF_NS: u64 = 1_000_000;
 
 /// A role in the region.
 #[derive(Debug)]
-pub struct Porter<'m, S> {
+pub struct Porter<'m, S: Side> {
     party: Party<'m, S>,
     own: Role,
     /// The role that was seen to die last, until it is back.

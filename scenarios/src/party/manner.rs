@@ -44,7 +44,7 @@ impl Manner {
 }
 
 /// A party that waits for another, and shows meanwhile that it lives.
-pub(super) struct Waiting<'p, 'm, S> {
+pub(super) struct Waiting<'p, 'm, S: Side> {
     party: &'p mut Party<'m, S>,
     manner: Manner,
     looks: u32,

@@ -2,7 +2,8 @@
 //! Members of a region that talk through channels, in guests and in processes of the host.
 //!
 //! A [`Party`] is a member and the [`Side`] it runs on. It meets others by their names, and sends and receives in one of two
-//! [`Manner`]s. The demo, the benchmarks and the trials of channels are made of it.
+//! [`Manner`]s. Whatever it does, it answers those who ping it. The demo, the benchmarks and the trials of channels are made
+//! of it.
 
 mod figures;
 mod manner;
@@ -16,8 +17,8 @@ use core::task::Poll;
 
 use arrayvec::ArrayVec;
 use ivshmem::channel::{
-    Endpoint, Event, EventKind, Evicted, Idle, Introduction, Member, Name, Receiver, RecvError,
-    Region, SendError, Sender, SlotIndex, Wait,
+    Echo, Endpoint, Event, EventKind, Evicted, Idle, Introduction, Member, Name, Receiver,
+    RecvError, Region, SendError, Sender, SlotIndex, Wait,
 };
 
 use crate::Failure;
@@ -38,12 +39,16 @@ const BRIEF_NS: u64 = 1_000_000;
 /// Others that are kept in mind.
 const MAX_OTHERS: usize = 16;
 
+/// Others that are answered at once when they ping.
+const MAX_PINGERS: usize = 2;
+
 /// A member of a region and the side it runs on.
 #[derive(Debug)]
-pub struct Party<'m, S> {
+pub struct Party<'m, S: Side> {
     /// The guest or process.
     pub side: S,
     member: Member<'m>,
+    echo: Echo<'m, S::Bell, MAX_PINGERS>,
     /// Who is there.
     others: ArrayVec<(Name, SlotIndex), MAX_OTHERS>,
     /// When the next heartbeat is due.
@@ -71,6 +76,7 @@ impl<'m, S: Side> Party<'m, S> {
             if let Poll::Ready(joined) = joining.poll(now_ns) {
                 return Ok(Self {
                     member: joined?,
+                    echo: Echo::new(),
                     others: ArrayVec::new(),
                     beat_ns: now_ns,
                     side,
@@ -101,19 +107,30 @@ impl<'m, S: Side> Party<'m, S> {
     }
 
     /// Shows that the member lives, and returns what has happened to another; to be called until it returns nothing,
-    /// whenever [`Party::beat_ns`] is over.
+    /// whenever [`Party::beat_ns`] is over. Of those who ping it says nothing.
     ///
     /// # Errors
     ///
     /// - [`Evicted`]: it has lost its slot.
     pub fn poll_event(&mut self) -> Result<Option<Event>, Evicted> {
-        let now_ns = self.side.now_ns();
-        let event = self.member.poll_event(now_ns)?;
-        match event {
-            None => self.beat_ns = now_ns + BEAT_NS,
-            Some(event) => self.note(&event),
+        loop {
+            let now_ns = self.side.now_ns();
+            let Some(event) = self.member.poll_event(now_ns)? else {
+                self.beat_ns = now_ns + BEAT_NS;
+                self.echo.poll();
+                return Ok(None);
+            };
+            let bell = self.side.bell();
+            if !self.echo.take(&mut self.member, &event, bell) {
+                self.note(&event);
+                return Ok(Some(event));
+            }
         }
-        Ok(event)
+    }
+
+    /// Returns how many pings were answered so far.
+    pub const fn answered(&self) -> u64 {
+        self.echo.answered()
     }
 
     /// Keeps in mind who is there.
@@ -125,7 +142,7 @@ impl<'m, S: Side> Party<'m, S> {
         }
     }
 
-    /// Shows that the member lives, if it is time to.
+    /// Shows that the member lives, if it is time to, and answers pings.
     ///
     /// # Errors
     ///
@@ -136,6 +153,7 @@ impl<'m, S: Side> Party<'m, S> {
         if self.side.now_ns() >= self.beat_ns {
             while self.poll_event()?.is_some() {}
         }
+        self.echo.poll();
         Ok(())
     }
 
@@ -239,13 +257,13 @@ impl<'m, S: Side> Party<'m, S> {
         }
     }
 
-    /// Sleeps as told by arming, if no doorbell has come since `heard` was counted.
+    /// Answers pings, and sleeps as told by arming if no doorbell has come since `heard` was counted.
     ///
     /// # Errors
     ///
     /// - The side wants to end.
-    pub fn rest(&self, wait: Wait, heard: u64) -> Result<(), Failure> {
-        let until_ns = match wait {
+    pub fn rest(&mut self, wait: Wait, heard: u64) -> Result<(), Failure> {
+        let until_ns = match wait.sooner(self.echo.poll()) {
             Wait::Ready => return Ok(()),
             Wait::UntilRung => self.beat_ns,
             Wait::Briefly => self.beat_ns.min(self.side.now_ns() + BRIEF_NS),

@@ -11,7 +11,7 @@ use crate::Failure;
 /// A guest or a process of the host.
 pub trait Side {
     /// How others are woken.
-    type Bell: Doorbell + Clone;
+    type Bell: Doorbell + Clone + fmt::Debug;
 
     /// Returns the doorbell.
     fn bell(&self) -> Self::Bell;

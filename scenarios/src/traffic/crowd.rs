@@ -114,10 +114,11 @@ impl<'m, S: Side> Crowd<'m, S> {
             if each(Some(&self.party))?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
-            if moved == 0 {
-                let wait = self.arm();
-                self.party.rest(wait, heard)?;
-            }
+            let wait = match moved {
+                0 => self.arm(),
+                _ => Wait::Ready,
+            };
+            self.party.rest(wait, heard)?;
         }
     }
 

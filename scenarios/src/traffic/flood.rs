@@ -95,7 +95,7 @@ pub fn receive<'m, S: Side>(
 }
 
 /// One who sleeps whenever it has to wait.
-struct Sleeper<'p, 'm, S> {
+struct Sleeper<'p, 'm, S: Side> {
     party: &'p mut Party<'m, S>,
     tally: Tally,
     start_ns: u64,
@@ -161,10 +161,10 @@ impl<'p, 'm, S: Side> Sleeper<'p, 'm, S> {
         let start_ns = self.party.side.now_ns();
         loop {
             self.party.side.sleep(self.heard, self.party.beat_ns())?;
+            self.party.keep()?;
             if self.party.side.doorbells() != self.heard {
                 return Ok(ControlFlow::Continue(()));
             }
-            self.party.keep()?;
             if self.party.side.now_ns() - start_ns > TRUST_NS {
                 return Ok(ControlFlow::Break(()));
             }

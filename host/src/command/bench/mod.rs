@@ -1,30 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `ivshmem bench`.
 
+mod arguments;
 mod bare;
 mod course;
 mod cpus;
+mod line;
 mod measure;
 mod member;
 mod pair;
 mod report;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-use ivshmem_host::size;
-
 use super::interrupt::Interrupt;
-use super::membership::{seconds, Membership};
 use super::output::{log, print, Reader};
 use super::pinger::{self, SEARCH};
-use super::place::SocketArgument;
 use super::target::{Member, Target};
 use super::{Exit, Failure};
+pub(super) use arguments::Arguments;
+use arguments::SIZES;
 use bare::Bare;
-use course::{Course, Line, Tally};
+use course::Course;
 use cpus::Cpus;
+use line::{Line, Tally};
 use measure::{Motion, Subject};
 use member::Distant;
 use pair::Pair;
@@ -33,85 +32,8 @@ use report::{Report, Setting};
 /// Bytes of a ring of this command's own, and of the bare one.
 const RING_BYTES: usize = 4 << 20;
 
-/// The shortest and the longest message: the number of one, and two of them fit in the bare ring in any state.
-const SIZES: (usize, usize) = (8, 1 << 20);
-
 /// What is measured unless told.
 const USUAL: [usize; 3] = [64, 1 << 10, 64 << 10];
-
-const EXAMPLE: &str = "\
-Without NAME two members in two threads of this process are measured: in memory of their own, with a server
-of their own, whatever IVSHMEM_SOCKET says; with --socket or --shm-file in that memory, where they take two
-slots meanwhile, and which they make a region if it is blank. With NAME a member somewhere else is pinged.
-
-Examples:
-  ivshmem bench
-  ivshmem bench --seconds 30 --size 64,4K,1M --cpus 0,2
-  ivshmem bench --socket /run/ivshmem/ivshmem.sock --json
-  ivshmem bench guest-a
-
-asleep: each side sleeps until the other rings it (in a file it looks again now and then). awake: it looks all
-the time. Of a member that is pinged only this side: the other one sleeps.
-BARE is what a channel is made of: for asleep two eventfds, for awake two slots of memory, for a stream a ring
-of 4 MiB that is copied into and out of. It is measured in turn with the channel, some milliseconds each. RATIO
-is the time of a channel over that, the median of neighbours: it says more than the times, which are the
-machine's. A time contains one look at the clock. A MB is 1,000,000 bytes.
-
-Exit status: 0 if something was measured, also if Ctrl-C ended it; 1 if nothing was, nobody is there, or NAME
-does not answer or has gone; 2 if there is no server or file, or something else kept the command from its work.";
-
-/// Measure channels beside what the machine can do without them.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLE)]
-pub(super) struct Arguments {
-    /// Ping this member, or else the one whose device has this ID: round trips only.
-    #[arg(value_name = "NAME|ID")]
-    target: Option<Target>,
-
-    /// Be a member of the memory of the server at this socket [default: with NAME $IVSHMEM_SOCKET, else
-    /// /run/ivshmem/ivshmem.sock; without NAME none].
-    #[arg(long, value_name = "PATH", conflicts_with = "shm_file")]
-    socket: Option<PathBuf>,
-
-    /// Be a member of the region in this file instead, where nobody can be rung.
-    #[arg(long, value_name = "PATH")]
-    shm_file: Option<PathBuf>,
-
-    /// Seconds without a sign of life, or without an answer, after which a member counts as dead.
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
-    limit: Duration,
-
-    /// Seconds in all. Everything is measured once at least.
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
-    seconds: Duration,
-
-    /// Bytes of the messages, with commas between, each 8 to 1M [default: 64,1K,64K; with NAME those of
-    /// them that its rings have room for].
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = bytes)]
-    size: Option<Vec<usize>>,
-
-    /// CPUs of the two threads, as 0,2 [default: the first two that can be used].
-    #[arg(long, value_name = "A,B", value_parser = cpus, conflicts_with = "target")]
-    cpus: Option<[usize; 2]>,
-
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let bytes = size::parse_bytes(text).map_err(|error| error.to_string())?;
-    usize::try_from(bytes)
-        .ok()
-        .filter(|bytes| (SIZES.0..=SIZES.1).contains(bytes))
-        .ok_or_else(|| "a message has 8 bytes to 1M".to_owned())
-}
-
-fn cpus(text: &str) -> Result<[usize; 2], String> {
-    text.split_once(',')
-        .and_then(|(one, other)| Some([one.parse().ok()?, other.parse().ok()?]))
-        .ok_or_else(|| "not two numbers of CPUs, such as 0,2".to_owned())
-}
 
 /// Measures.
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -153,7 +75,7 @@ fn measure_pair(arguments: &Arguments, interrupt: &Interrupt) -> Result<Exit, Fa
         if cpus.has_two() {
             lines.push(Line::new(Motion::Awake, len, compared()));
         }
-        // Without doorbells and without a second CPU a stream would only be one of naps.
+        // The bare ones never sleep, so each needs a CPU of its own.
         let bare = if cpus.has_two() { compared() } else { None };
         lines.push(Line::new(Motion::Stream, len, bare));
     }
@@ -170,11 +92,11 @@ fn measure_member(
     interrupt: &Interrupt,
 ) -> Result<Exit, Failure> {
     let membership = arguments.membership();
-    let channels = match pinger::join(&membership, Duration::ZERO) {
+    let end = Instant::now() + SEARCH;
+    let channels = match pinger::join(&membership, Duration::ZERO, end, interrupt) {
         Ok(channels) => channels,
         Err(error) => return pinger::explain_no_region(&membership, target, error),
     };
-    let end = Instant::now() + SEARCH;
     let Some(peer) = pinger::search(&channels, target, end, interrupt)? else {
         log(target.explain_absence(&channels));
         return Ok(Exit::No);
@@ -264,16 +186,4 @@ fn finish(arguments: &Arguments, report: &Report) -> Result<Exit, Failure> {
     } else {
         Exit::Success
     })
-}
-
-impl Arguments {
-    /// Returns where members are to be, if it was said or has to be somewhere.
-    fn membership(&self) -> Membership {
-        let told = self.socket.clone().map(|socket| SocketArgument { socket });
-        Membership {
-            socket: told.unwrap_or_else(SocketArgument::usual),
-            shm_file: self.shm_file.clone(),
-            limit: self.limit,
-        }
-    }
 }

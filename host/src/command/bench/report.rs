@@ -4,7 +4,8 @@
 use ivshmem_host::channel::Neighbour;
 use serde::Serialize;
 
-use super::course::{Course, Line, Tally};
+use super::course::Course;
+use super::line::{Line, Tally};
 use super::measure::Motion;
 use crate::command::table::{bytes, Align, Table};
 use crate::command::times::Figures;

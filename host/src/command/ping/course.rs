@@ -65,6 +65,8 @@ pub(super) struct Course<'c> {
     /// The one that is pinged now, or was last.
     pub(super) peer: Neighbour,
     pub(super) connection: Option<Connection>,
+    /// Whether the member shows no sign of life, and that was told.
+    pub(super) is_missed: bool,
     /// Messages that an answer is expected to, and when they were sent.
     pub(super) outstanding: VecDeque<(u64, Instant)>,
 }
@@ -145,6 +147,7 @@ impl Course<'_> {
         let greeting = self.messages.compose(0);
         let sent = connection.sender().inner().try_send(greeting);
         (self.peer, self.connection) = (peer, Some(connection));
+        self.is_missed = false;
         let end = Instant::now() + GREETING;
         let mut is_answered = sent.is_err();
         while !is_answered && self.connection.is_some() && !self.is_over(Instant::now()) {
@@ -219,10 +222,19 @@ impl Course<'_> {
             return Ok(None);
         };
         match connection.recv(limit) {
-            Ok(answer) => Ok(answer.map(|message| self.messages.examine(message))),
+            Ok(answer) => {
+                // Its messages may come before its signs of life.
+                self.is_missed &= answer.is_some();
+                Ok(answer.map(|message| self.messages.examine(message)))
+            }
             Err(RecvError::Broken(broken)) => self.part(broken).map(|()| None),
             // It may come to life again.
             Err(RecvError::PeerDied) => {
+                if !self.is_missed {
+                    self.is_missed = true;
+                    self.report
+                        .note(format_args!("{} shows no sign of life", Member(&self.peer)));
+                }
                 thread::sleep(limit);
                 Ok(None)
             }

@@ -108,11 +108,11 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Duration::ZERO
     };
     let membership = &arguments.membership;
-    let channels = match pinger::join(membership, spin) {
+    let search_end = deadline.unwrap_or(now + SEARCH);
+    let channels = match pinger::join(membership, spin, search_end, &interrupt) {
         Ok(channels) => channels,
         Err(error) => return pinger::explain_no_region(membership, arguments.target, error),
     };
-    let search_end = deadline.unwrap_or(now + SEARCH);
     let Some(peer) = pinger::search(&channels, arguments.target, search_end, &interrupt)? else {
         log(arguments.target.explain_absence(&channels));
         return Ok(Exit::No);
@@ -151,6 +151,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         report,
         peer,
         connection: None,
+        is_missed: false,
         outstanding: VecDeque::new(),
     };
     let start = Instant::now();

@@ -29,7 +29,7 @@ const DEFAULT_VECTORS: u16 = 2;
 
 const EXAMPLE: &str = "\
 Examples:
-  ivshmem run --kernel my-kernel.elf --append 'name=guest-{n}'
+  ivshmem run --kernel my-kernel.elf --append 'name=guest-{N}'
   ivshmem run --guests 3 --plain /dev/shm/ivshmem --kernel bzImage --append console=ttyS0 -- -initrd initrd.img
   ivshmem run --print --disk disk.qcow2 --socket /tmp/ivshmem.sock
 
@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "IMAGE", conflicts_with = "kernel")]
     disk: Option<PathBuf>,
 
-    /// Command line of the kernel; {n} is the number of the guest, from 1. Given several times, the
+    /// Command line of the kernel; {N} is the number of the guest, from 1. Given several times, the
     /// first is the first guest's, and so on; the last is that of all others.
     #[arg(
         long,
@@ -101,7 +101,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     print: bool,
 
-    /// Further arguments for each QEMU; {n} is the number of the guest.
+    /// Further arguments for each QEMU; {N} is the number of the guest.
     #[arg(last = true, value_name = "QEMU ARGUMENTS")]
     extra: Vec<String>,
 }

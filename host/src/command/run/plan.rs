@@ -118,7 +118,7 @@ impl Plan {
 
 /// Puts in the number of the guest.
 fn numbered(word: &str, number: u16) -> OsString {
-    word.replace("{n}", &number.to_string()).into()
+    word.replace("{N}", &number.to_string()).into()
 }
 
 /// Returns a path as a value of an option: a comma would end it, and is doubled.
@@ -146,7 +146,7 @@ mod tests {
             guests: 2,
             boot: Boot::Kernel {
                 image: "/k".into(),
-                append: vec!["first".into(), "name=g{n}".into()],
+                append: vec!["first".into(), "name=g{N}".into()],
             },
             sharing: Sharing::Socket {
                 path: "/a,b".into(),
@@ -156,7 +156,7 @@ mod tests {
             machine: "pc",
             memory: "64M".into(),
             accelerator: "tcg",
-            extra: vec!["-device".into(), "x,id=x{n}".into()],
+            extra: vec!["-device".into(), "x,id=x{N}".into()],
         }
     }
 

@@ -6,12 +6,14 @@
 //! | `send`, `receive` | `to=NAME messages=N` | one side of a stream in which every wait goes through the interrupt |
 //! | `tasks` | `to=NAME messages=N` | exchanges checked messages with one of a crowd, as tasks of an executor |
 //! | `crowd` | | exchanges checked messages with everybody until the host says something, then leaves |
+//! | `echo` | | answers pings until the host says something, then leaves; all others answer them, too |
 //! | `scribble` | `over=own rounds=N seed=N` | exchanges messages, scribbles over its own rings, and returns, N times |
 //! | `scribble` | `over=all spare=NAME but=NAME seed=N` | scribbles over all but the rings between those two |
 //!
 //! Whoever comes first formats the region, with `slots=N` and rings of 2^`ring=N` bytes.
 
 mod crowd;
+mod echo;
 mod flood;
 mod scribble;
 mod tasks;
@@ -31,10 +33,11 @@ pub fn run(machine: &mut KernelMachine) -> Result<(), Failure> {
         Some("send") => flood::send(&guest),
         Some("receive") => flood::receive(&guest),
         Some("crowd") => crowd::run(&guest),
+        Some("echo") => echo::run(&guest),
         Some("scribble") => scribble::run(&guest),
         Some("tasks") => tasks::run(&guest),
         _ => Err(Failure::from(
-            "mode=channel wants what=send|receive|crowd|scribble|tasks",
+            "mode=channel wants what=send|receive|crowd|echo|scribble|tasks",
         )),
     }
 }
