@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Connecting to a socket in the file system, within a time limit.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
@@ -21,6 +22,35 @@ pub(crate) enum DialError {
     Timeout,
     /// The system refuses.
     System(Errno),
+}
+
+/// Why somebody cannot be connected to, and what to do.
+#[derive(Debug)]
+pub(crate) struct Unreachable<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) error: Errno,
+}
+
+impl fmt::Display for Unreachable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.error {
+            Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED => write!(
+                f,
+                "no server listens at {path}: start one with `ivshmem server`, or name its socket"
+            ),
+            Errno::ACCESS | Errno::PERM => write!(
+                f,
+                "may not connect to {path}: be its owner or of its group, or have the server started with another \
+                 mode or group"
+            ),
+            Errno::NAMETOOLONG => write!(
+                f,
+                "cannot connect to {path}: the path of a socket has at most 107 bytes; use a shorter one"
+            ),
+            error => write!(f, "cannot connect to {path}: {error}"),
+        }
+    }
 }
 
 /// Connects to the stream socket at `path`; the result does not block.

@@ -159,7 +159,7 @@ impl fmt::Display for ProtocolError {
             Self::Refused => write!(f, "the server has no room for another client"),
             Self::Version { found } => write!(
                 f,
-                "the server speaks protocol version {found}, not {VERSION}"
+                "the server speaks protocol version {found}, not {VERSION}: is it an ivshmem server?"
             ),
             Self::OwnId { found } => write!(
                 f,

@@ -2,12 +2,13 @@
 //! Why a server did not answer.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::status::FORMAT;
+use crate::dial::Unreachable;
 
 /// A request to a server that has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,23 +72,14 @@ pub enum AdminError {
 impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoServer { socket } => write!(
-                f,
-                "no server listens at {}: start one with `ivshmem server`, or name its socket",
-                socket.display()
-            ),
+            Self::NoServer { socket } => unreachable(socket, Errno::NOENT).fmt(f),
             Self::NoAdminSocket { socket } => write!(
                 f,
                 "the server at {} has no admin socket beside it: it was started without, with another path, \
                  or is another program",
                 socket.display()
             ),
-            Self::Denied { path } => write!(
-                f,
-                "may not connect to {}: be its owner or of its group, or have the server started with another \
-                 mode or group",
-                path.display()
-            ),
+            Self::Denied { path } => unreachable(path, Errno::ACCESS).fmt(f),
             Self::Timeout { path, limit } => write!(
                 f,
                 "the server at {} did not answer within {limit:?}: see whether it is stopped or busy",
@@ -113,11 +105,13 @@ impl fmt::Display for AdminError {
                 f,
                 "the shared memory's descriptor was lost: the limit of open files is too low (ulimit -n)"
             ),
-            Self::System { path, error } => {
-                write!(f, "cannot ask the server at {}: {error}", path.display())
-            }
+            Self::System { path, error } => unreachable(path, *error).fmt(f),
         }
     }
+}
+
+const fn unreachable(path: &Path, error: Errno) -> Unreachable<'_> {
+    Unreachable { path, error }
 }
 
 impl std::error::Error for AdminError {

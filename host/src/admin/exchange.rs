@@ -118,9 +118,11 @@ fn explain(admin: &Admin, error: DialError) -> AdminError {
                 socket: socket.clone(),
             }
         }
-        (DialError::System(Errno::NOENT | Errno::CONNREFUSED), socket) => AdminError::NoServer {
-            socket: socket.as_ref().unwrap_or(&admin.path).clone(),
-        },
+        (DialError::System(Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED), socket) => {
+            AdminError::NoServer {
+                socket: socket.as_ref().unwrap_or(&admin.path).clone(),
+            }
+        }
         (DialError::System(error), _) => system(admin, error),
     }
 }

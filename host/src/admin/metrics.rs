@@ -84,6 +84,8 @@ impl Display for Escaped<'_> {
             '\\' => f.write_str("\\\\"),
             '"' => f.write_str("\\\""),
             '\n' => f.write_str("\\n"),
+            // Nor may it speak to the terminal of one who looks with other means.
+            control if control.is_control() => f.write_char(char::REPLACEMENT_CHARACTER),
             other => f.write_char(other),
         })
     }

@@ -42,6 +42,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{fstat, FileType};
 use serde::de::DeserializeOwned;
 use serde::Deserialize;
 
@@ -155,10 +156,21 @@ impl Admin {
     /// # Errors
     ///
     /// - [`AdminError::DescriptorLost`]: this process may open no more files.
+    /// - [`AdminError::Answer`]: no memory came along.
     /// - Those of [`Admin::status`].
     pub fn memory(&self) -> Result<OwnedFd, AdminError> {
         let answer = self.request(MEMORY)?;
-        answer.descriptor.ok_or(AdminError::DescriptorLost)
+        // A memfd is a plain file, too; of anything else reading or mapping may have effects.
+        let is_memory = |fd: &OwnedFd| {
+            fstat(fd).is_ok_and(|stat| {
+                FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0
+            })
+        };
+        let memory = answer.descriptor.filter(is_memory);
+        memory.ok_or_else(|| AdminError::Answer {
+            path: self.path.clone(),
+            problem: "no memory came along".to_owned(),
+        })
     }
 
     /// Makes `request` and returns the answer, unless it is an error.

@@ -165,7 +165,7 @@ impl CutOff {
     /// Returns how many were cut off.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.spoke + self.connection
+        self.spoke.saturating_add(self.connection)
     }
 }
 
@@ -173,6 +173,8 @@ impl Refused {
     /// Returns how many were turned away.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.full + self.no_id_left + self.system
+        self.full
+            .saturating_add(self.no_id_left)
+            .saturating_add(self.system)
     }
 }

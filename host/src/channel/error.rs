@@ -43,7 +43,10 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => error.fmt(f),
-            Self::File { path, error } => write!(f, "cannot open {}: {error}", path.display()),
+            Self::File { path, error } => {
+                let error = *error;
+                peer::Unopened { path, error }.fmt(f)
+            }
             Self::Memory(error) => error.fmt(f),
             Self::Pci(error) => error.fmt(f),
             Self::Region(error) => error.fmt(f),

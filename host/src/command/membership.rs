@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ivshmem::channel::Name;
 use ivshmem_host::channel::{Channels, JoinError, Options};
+use ivshmem_host::peer::ConnectError;
 
+use super::duration::seconds;
 use super::place::SocketArgument;
+use super::Failure;
 
 /// Which region, and how to be a member of it; to be flattened into a command's arguments.
 #[derive(Clone, Debug, Args)]
@@ -26,6 +30,18 @@ pub(super) struct Membership {
 }
 
 impl Membership {
+    /// Says why it was not possible to join, and where.
+    pub(super) fn explain(&self, error: JoinError) -> Failure {
+        match (&error, &self.shm_file) {
+            // It says where by itself.
+            (JoinError::Server(ConnectError::Open { .. }) | JoinError::File { .. }, _) => {
+                Failure::new(error)
+            }
+            (_, Some(path)) => Failure::new(format!("cannot use {}: {error}", path.display())),
+            (_, None) => self.socket.explain(error),
+        }
+    }
+
     /// Joins.
     pub(super) fn join(&self, options: Options) -> Result<Channels, JoinError> {
         let options = options.limit(self.limit);
@@ -36,13 +52,12 @@ impl Membership {
     }
 }
 
-/// Reads a number of seconds above 0, which may have decimals.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "not a number of seconds above 0, such as 2 or 0.5".to_owned())
+/// Reads the name of a member.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || Name::new(text).as_bytes() != text.as_bytes() {
+        return Err("a name has 1 to 32 bytes".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -50,11 +65,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_may_have_decimals_and_are_never_none() {
-        assert_eq!(seconds("2"), Ok(Duration::from_secs(2)));
-        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
-        for text in ["", "0", "-1", "nan", "inf", "1e99", "two", "1s", "1e-12"] {
-            assert!(seconds(text).is_err(), "{text}");
+    fn names_are_taken_as_a_whole_or_not_at_all() {
+        let longest = "n".repeat(32);
+        for text in ["a", "größer", "-1", &longest] {
+            assert_eq!(name(text), Ok(text.to_owned()));
+        }
+        for text in ["", "a\0", &(longest + "n")] {
+            assert!(name(text).is_err(), "{text}");
         }
     }
 }

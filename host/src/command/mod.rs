@@ -7,6 +7,8 @@ mod bench;
 mod completions;
 mod doctor;
 mod dump;
+mod duration;
+mod harmless;
 mod interrupt;
 mod liveness;
 mod man;
@@ -31,7 +33,7 @@ mod top;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use one_line::one_line;
 
@@ -102,9 +104,22 @@ impl Failure {
     }
 }
 
+/// Returns the arguments there are. A negative number is no option, so that a wrong one is told to be a wrong number.
+fn command_line() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        command.mut_args(|argument| {
+            let takes_values = argument.get_action().takes_values();
+            argument.allow_negative_numbers(takes_values)
+        })
+    })
+}
+
 /// Runs the command that the process's arguments ask for.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = command_line()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match cli {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             output::log_failure(one_line(&error));
@@ -143,11 +158,33 @@ pub(crate) fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn options_of_one_name_have_one_unit_everywhere() {
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                let unit = match argument.get_long() {
+                    Some("interval" | "limit" | "wait" | "watch" | "deadline") => "SECONDS",
+                    Some("socket" | "admin" | "shm-file") => "PATH",
+                    _ => continue,
+                };
+                let names = argument.get_value_names().unwrap_or_default();
+                assert_eq!(names, [unit], "{argument} of {}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_for_the_number_of_a_guest_is_no_end_of_a_line() {
+        let mut command = Cli::command();
+        let run = command.find_subcommand_mut("run").unwrap();
+        let help = run.render_long_help().to_string();
+        assert_eq!(help.matches("{N}").count(), 3, "{help}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::harmless::{harmless, harmless_json};
 use super::Failure;
 
 /// How the lines on stderr are written.
@@ -65,7 +66,8 @@ pub(super) fn log_entry(entry: &impl Entry) {
         // Cannot fail for structs of numbers and texts; the text is better than nothing.
         serde_json::to_string(&line).unwrap_or(message)
     } else {
-        format!("ivshmem: {message}")
+        // One line, whatever a path, a peer or a server has put into it.
+        format!("ivshmem: {}", harmless(&message))
     };
     // In one piece, so that lines of processes that share stderr do not mix.
     let _ = std::io::stderr().write_all((line + "\n").as_bytes());
@@ -104,6 +106,13 @@ impl Entry for Note {
 fn unix_seconds() -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0.0, |now| now.as_millis() as f64 / 1000.0)
+}
+
+/// Returns a result as one line of JSON.
+pub(super) fn json(document: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(document)
+        .map(|text| harmless_json(&text))
+        .map_err(|error| Failure::new(format!("cannot render JSON: {error}")))
 }
 
 /// Whether anybody reads a command's results.

@@ -8,8 +8,9 @@ use ivshmem::channel::inspect::{Contents, Inspection, Presence};
 use ivshmem_host::admin::{Peer, Status};
 use serde::Serialize;
 
+use super::duration::seconds;
 use super::liveness::{watch, Watched};
-use super::output::{log, print};
+use super::output::{json, log, print};
 use super::region::{Opened, RegionArgument};
 use super::table::{Align, Table};
 use super::{Exit, Failure};
@@ -37,9 +38,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     region: RegionArgument,
 
-    /// Milliseconds for which to wait for a sign of life of each member.
-    #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
-    limit: u64,
+    /// Seconds for which to wait for a sign of life of each member.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    limit: Duration,
 
     /// Show slots as well that somebody has left.
     #[arg(long)]
@@ -105,10 +106,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let present = Present::look(&opened, status.as_ref(), &arguments);
     let text = if arguments.json {
-        let mut json = serde_json::to_string(&present)
-            .map_err(|error| Failure::new(format!("cannot render who is there: {error}")))?;
-        json.push('\n');
-        json
+        json(&present)?
     } else {
         render(&present)
     };
@@ -131,7 +129,7 @@ impl Present {
             Contents::Region(division) => ("region", Some(division.slots)),
             Contents::Unreadable => ("unreadable", None),
         };
-        let watched = watch(&inspection, Duration::from_millis(arguments.limit));
+        let watched = watch(&inspection, arguments.limit);
         let members: Vec<_> = watched
             .iter()
             .filter(|slot| {
@@ -152,7 +150,7 @@ impl Present {
             place: opened.place.clone(),
             contents,
             slots,
-            limit_ms: arguments.limit,
+            limit_ms: u64::try_from(arguments.limit.as_millis()).unwrap_or(u64::MAX),
             server_asked: status.is_some(),
             other_clients,
             members,
@@ -271,9 +269,8 @@ fn render(present: &Present) -> String {
 
 impl std::fmt::Display for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The name is the process's own choice: it must not speak to the terminal.
         match (self.pid, &self.process) {
-            (Some(pid), Some(name)) => write!(f, "{} ({pid})", name.escape_debug()),
+            (Some(pid), Some(name)) => write!(f, "{} ({pid})", name),
             (Some(pid), None) => write!(f, "process {pid}"),
             (None, _) => write!(f, "connected"),
         }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use ivshmem::channel::{OpenError, PING_PREFIX};
 use ivshmem_host::channel::{Channels, JoinError, Neighbour, Options, Pings};
-use ivshmem_host::peer::Peer;
 
 use super::interrupt::Interrupt;
 use super::membership::Membership;
@@ -75,10 +74,10 @@ pub(super) fn explain_no_region(
     error: JoinError,
 ) -> Result<Exit, Failure> {
     let JoinError::Region(error) = error else {
-        return Err(Failure::new(error));
+        return Err(membership.explain(error));
     };
     if let (Some(id), None) = (target.id, &membership.shm_file) {
-        let peer = Peer::connect(&membership.socket.socket).map_err(Failure::new)?;
+        let peer = membership.socket.connect()?;
         if peer.vectors_of(id).is_some() {
             log(NoMember(id));
             return Ok(Exit::No);
@@ -89,6 +88,6 @@ pub(super) fn explain_no_region(
             log("nobody has made this memory a region yet, so nobody can answer");
             Ok(Exit::No)
         }
-        error => Err(Failure::new(error)),
+        error => Err(membership.explain(JoinError::Region(error))),
     }
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Arguments that say which server or which memory a command is about.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::Args;
 use ivshmem_host::admin::Admin;
+use ivshmem_host::peer::{ConnectError, Peer};
+
+use super::Failure;
 
 /// Where the server's socket is unless said otherwise; the units in `dist` have it there.
 pub(super) const DEFAULT_SOCKET: &str = "/run/ivshmem/ivshmem.sock";
@@ -33,6 +37,23 @@ impl SocketArgument {
         Self {
             socket: told.map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from),
         }
+    }
+
+    /// Says why the server there cannot be joined.
+    pub(super) fn explain(&self, error: impl Display) -> Failure {
+        Failure::new(format!(
+            "cannot join the server at {}: {error}",
+            self.socket.display()
+        ))
+    }
+
+    /// Joins the server as a client.
+    pub(super) fn connect(&self) -> Result<Peer, Failure> {
+        Peer::connect(&self.socket).map_err(|error| match error {
+            // It says where by itself.
+            ConnectError::Open { .. } => Failure::new(error),
+            error => self.explain(error),
+        })
     }
 }
 

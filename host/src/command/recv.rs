@@ -11,8 +11,9 @@ use clap::Args;
 use ivshmem::channel::{Broken, Evicted, Name, SlotIndex, Wait};
 use ivshmem_host::channel::{Channels, ConnectError, Connection, Options, Receiver, RecvError};
 
+use super::duration::seconds;
 use super::interrupt::Interrupt;
-use super::membership::{seconds, Membership};
+use super::membership::{name, Membership};
 use super::output::log;
 use super::pipe::stream::{Hello, Reply, Seal, Word};
 use super::pipe::{self, interrupted, Gauge, GLANCE};
@@ -41,18 +42,18 @@ anything; 2 if the stream broke off or the command could not do its work.";
 #[command(after_help = EXAMPLE)]
 pub(super) struct Arguments {
     /// Own name, which the sender has to know.
-    #[arg(default_value = "recv")]
+    #[arg(default_value = "recv", value_parser = name)]
     name: String,
 
     #[command(flatten)]
     membership: Membership,
 
-    /// Write to this file instead of stdout. It is created, and emptied if it exists.
+    /// Write to this file instead of stdout. It is created, or emptied when somebody sends.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
     /// Name of the sender [default: whoever sends first].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     from: Option<String>,
 
     /// How many seconds to wait for a sender [default: for ever].
@@ -77,7 +78,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let interrupt = Interrupt::catch()?;
     let target = Target::open(arguments.output.clone())?;
     let channels = arguments.membership.join(Options::new(&arguments.name));
-    let channels = channels.map_err(Failure::new)?;
+    let channels = channels.map_err(|error| arguments.membership.explain(error))?;
     let mut lobby = Lobby {
         channels: &channels,
         from: arguments.from.as_deref().map(Name::new),
@@ -93,11 +94,12 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             return Err(Failure::new("interrupted before anybody has sent anything"));
         }
         log(format_args!(
-            "nobody has sent anything to {} in time",
+            "nobody has sent anything to {} in time; send it something: ivshmem send {0}",
             arguments.name
         ));
         return Ok(Exit::No);
     };
+    target.begin()?;
     let hello = Hello::from_bytes(&message);
     let gauge = if arguments.progress {
         Gauge::begin(hello.and_then(|hello| hello.size))
@@ -122,22 +124,61 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
 struct Target {
     file: File,
     name: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A file, which is emptied when there is something for it.
+    File,
+    /// Stdout, a pipe or a device.
+    Other,
 }
 
 impl Target {
     fn open(path: Option<PathBuf>) -> Result<Self, Failure> {
-        let (file, name) = match path {
-            Some(path) => (File::create(&path), path.display().to_string()),
+        let Some(path) = path else {
             // Not by way of std's, which looks for the ends of lines.
-            None => (
-                io::stdout().as_fd().try_clone_to_owned().map(File::from),
-                "stdout".to_owned(),
-            ),
+            let file = io::stdout().as_fd().try_clone_to_owned();
+            let file = file.map_err(|error| cannot_write("stdout", &error))?;
+            return Ok(Self {
+                file: File::from(file),
+                name: "stdout".to_owned(),
+                kind: Kind::Other,
+            });
         };
-        let file =
-            file.map_err(|error| Failure::new(format!("cannot write to {name}: {error}")))?;
-        Ok(Self { file, name })
+        let name = path.display().to_string();
+        let options = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .clone();
+        let opened = options.open(&path).and_then(|file| {
+            let kind = if file.metadata()?.is_file() {
+                Kind::File
+            } else {
+                Kind::Other
+            };
+            Ok((file, kind))
+        });
+        let (file, kind) = opened.map_err(|error| cannot_write(&name, &error))?;
+        Ok(Self { file, name, kind })
     }
+
+    /// Makes ready for what has begun to come.
+    fn begin(&self) -> Result<(), Failure> {
+        if self.kind == Kind::File {
+            let emptied = self.file.set_len(0);
+            emptied.map_err(|error| cannot_write(&self.name, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn cannot_write(name: &str, error: &io::Error) -> Failure {
+    Failure::new(format!(
+        "cannot write to {name}: {error}; name a file that you may write to"
+    ))
 }
 
 /// Everybody who might send.

@@ -88,7 +88,9 @@ impl RegionArgument {
         let place = format!("the memory of the server at {}", socket.display());
         match server.memory() {
             Ok(fd) => Ok(Opened {
-                memory: map(fd, &place)?,
+                memory: View::of(fd)
+                    .map(Memory::View)
+                    .map_err(|error| Failure::new(format!("cannot look into {place}: {error}")))?,
                 place,
                 server: Some(server),
             }),
@@ -97,7 +99,7 @@ impl RegionArgument {
                     "the server at {} has no admin socket: joining it for a moment, as a client",
                     socket.display()
                 ));
-                let peer = Peer::connect(socket).map_err(Failure::new)?;
+                let peer = self.server.socket.connect()?;
                 Ok(Opened {
                     memory: Memory::Joined(Box::new(peer)),
                     place,

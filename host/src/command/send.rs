@@ -10,8 +10,9 @@ use clap::Args;
 use ivshmem::channel::Broken;
 use ivshmem_host::channel::{Channels, ConnectError, Connection, Options, RecvError, SendError};
 
+use super::duration::seconds;
 use super::interrupt::Interrupt;
-use super::membership::{seconds, Membership};
+use super::membership::{name, Membership};
 use super::output::log;
 use super::pipe::stream::{Hello, Reply, Seal, Word};
 use super::pipe::{self, interrupted, Chunk, Gauge, Source, GLANCE};
@@ -41,6 +42,7 @@ off or the command could not do its work.";
 #[command(after_help = EXAMPLE)]
 pub(super) struct Arguments {
     /// Name of the receiver.
+    #[arg(value_parser = name)]
     name: String,
 
     /// What to send, one after the other; - is stdin, which it is also if there are none.
@@ -50,7 +52,7 @@ pub(super) struct Arguments {
     membership: Membership,
 
     /// Own name [default: send- and the process ID].
-    #[arg(long = "name", value_name = "NAME")]
+    #[arg(long = "name", value_name = "NAME", value_parser = name)]
     own_name: Option<String>,
 
     /// How many seconds to wait for the receiver.
@@ -73,7 +75,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let own_name = arguments.own_name.clone();
     let own_name = own_name.unwrap_or_else(|| format!("send-{}", process::id()));
     let channels = arguments.membership.join(Options::new(&own_name));
-    let channels = channels.map_err(Failure::new)?;
+    let channels = channels.map_err(|error| arguments.membership.explain(error))?;
     let end = Instant::now().checked_add(arguments.wait);
     let hello = (!arguments.lines).then(|| Hello {
         size: source.size(),

@@ -10,7 +10,9 @@ use clap::Args;
 use ivshmem_host::admin::{Counters, Peer, Status};
 use nix::unistd::{Uid, User};
 
-use super::output::{print, Reader};
+use super::duration::seconds_within;
+use super::harmless::harmless;
+use super::output::{json, print, Reader};
 use super::place::AdminArgument;
 use super::table::{bytes, seconds, Align, Table};
 use super::{Exit, Failure};
@@ -37,13 +39,17 @@ pub(super) struct Arguments {
     #[command(flatten)]
     server: AdminArgument,
 
-    /// Print the status as one line of JSON; the documentation of `ivshmem_host::admin::Status` has its fields.
+    /// Print one JSON document; the documentation of `ivshmem_host::admin::Status` has its fields.
     #[arg(long)]
     json: bool,
 
-    /// Ask again each so many seconds, until interrupted [default: ask once].
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    watch: Option<u64>,
+    /// Ask again each so many seconds, 0.1 to 86400, until interrupted [default: ask once].
+    #[arg(long, value_name = "SECONDS", value_parser = parse_watch)]
+    watch: Option<Duration>,
+}
+
+fn parse_watch(text: &str) -> Result<Duration, String> {
+    seconds_within(text, 0.1, 86_400.0)
 }
 
 /// Asks the server, and prints what it says.
@@ -63,18 +69,11 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         let reader = print(text.as_bytes())?;
         match arguments.watch {
             Some(interval) if reader == Reader::Reads => {
-                thread::sleep(Duration::from_secs(interval));
+                thread::sleep(interval);
             }
             _ => return Ok(Exit::Success),
         }
     }
-}
-
-fn json(status: &Status) -> Result<String, Failure> {
-    let mut text = serde_json::to_string(status)
-        .map_err(|error| Failure::new(format!("cannot render the status: {error}")))?;
-    text.push('\n');
-    Ok(text)
 }
 
 /// Returns the status as lines for people, at the time `now`.
@@ -98,10 +97,7 @@ fn table(status: &Status, now: u64) -> String {
             seconds(now.saturating_sub(peer.connected_unix_seconds)),
             peer.pid.map_or_else(unknown, |pid| pid.to_string()),
             peer.uid.map_or_else(unknown, user),
-            // Its own choice: it must not speak to the terminal.
-            peer.process
-                .as_ref()
-                .map_or_else(unknown, |name| name.escape_debug().to_string()),
+            peer.process.clone().unwrap_or_else(unknown),
             peer.messages_queued.to_string(),
             pending(peer),
         ]);
@@ -116,7 +112,7 @@ fn summary(status: &Status) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<9}{value}");
+        let _ = writeln!(text, "{name:<9}{}", harmless(&value));
     };
     line("socket", status.socket.clone());
     line(
@@ -211,10 +207,12 @@ fn pending(peer: &Peer) -> String {
     if doorbells.pending == 0 {
         return "-".to_owned();
     }
-    let vectors: Vec<String> = (0..)
-        .zip(&doorbells.vectors)
+    let vectors: Vec<String> = doorbells
+        .vectors
+        .iter()
+        .enumerate()
         .filter(|&(_, &pending)| pending > 0)
-        .map(|(vector, _): (u16, _)| vector.to_string())
+        .map(|(vector, _)| vector.to_string())
         .collect();
     let mut text = format!("{} at vector {}", doorbells.pending, vectors.join(","));
     if text.len() > 24 {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tables and quantities for people to read.
 
+use super::harmless::harmless;
+
 /// On which side of its column a cell is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
@@ -24,8 +26,9 @@ impl<const N: usize> Table<N> {
         }
     }
 
+    /// Adds a row. Its cells may have names that others have chosen.
     pub(super) fn add(&mut self, row: [String; N]) {
-        self.rows.push(row);
+        self.rows.push(row.map(|cell| harmless(&cell).into_owned()));
     }
 
     /// Returns the lines of the table, each column as wide as its widest cell, two spaces apart.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is pinged: [`Target`].
 
-use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
 use ivshmem::channel::{Evicted, Name};
 use ivshmem::PeerId;
 use ivshmem_host::channel::{Channels, Neighbour};
+
+use crate::command::membership::name;
 
 /// Whoever has this name, or else this ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +19,11 @@ pub(super) struct Target {
 }
 
 impl FromStr for Target {
-    type Err = Infallible;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
+    fn from_str(text: &str) -> Result<Self, String> {
         Ok(Self {
-            name: Name::new(text),
+            name: Name::new(&name(text)?),
             id: text.parse().ok().map(PeerId),
         })
     }
@@ -102,9 +103,10 @@ mod tests {
         let target = |text: &str| text.parse::<Target>().unwrap();
         assert_eq!(target("3").id, Some(PeerId(3)));
         assert_eq!(target("3").to_string(), "peer 3");
-        for text in ["guest-3", "65536", "-1", "", "3 "] {
+        for text in ["guest-3", "65536", "-1", "3 "] {
             assert_eq!(target(text).id, None, "{text}");
         }
+        assert!("".parse::<Target>().is_err());
         assert_eq!(target("guest\u{7}").to_string(), "guest\\x07");
     }
 }

@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ivshmem::{DeviceError, PeerId, VectorIndex};
 use rustix::io::Errno;
 
+use crate::dial::Unreachable;
 use crate::mapping::MapError;
 use crate::protocol::ProtocolError;
 
@@ -96,10 +97,17 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open { path, error } => {
-                write!(f, "cannot connect to {}: {error}", path.display())
+                let error = *error;
+                Unreachable { path, error }.fmt(f)
             }
-            Self::Timeout(step) => write!(f, "the server did not answer in time: waited {step}"),
-            Self::Closed(step) => write!(f, "the server closed the connection: waited {step}"),
+            Self::Timeout(step) => write!(
+                f,
+                "the server did not answer in time: waited {step}; see whether it is stopped or busy, or no ivshmem server"
+            ),
+            Self::Closed(step) => write!(
+                f,
+                "the server closed the connection: waited {step}; see whether it has ended, or is no ivshmem server"
+            ),
             Self::Receive(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
         }
@@ -123,6 +131,30 @@ impl From<ReceiveError> for ConnectError {
     }
 }
 
+/// Why a file of shared memory cannot be opened, and what to do.
+#[derive(Debug)]
+pub(crate) struct Unopened<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) error: ErrorKind,
+}
+
+impl fmt::Display for Unopened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cure = match self.error {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+                "; give the path of the file that holds the memory"
+            }
+            ErrorKind::PermissionDenied => "; be its owner or of its group",
+            _ => "",
+        };
+        let error = match self.error {
+            ErrorKind::NotFound => "there is no such file".to_owned(),
+            error => error.to_string(),
+        };
+        write!(f, "cannot open {}: {error}{cure}", self.path.display())
+    }
+}
+
 /// A failure to open memory without a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -141,7 +173,10 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { path, error } => write!(f, "cannot open {}: {error}", path.display()),
+            Self::File { path, error } => {
+                let error = *error;
+                Unopened { path, error }.fmt(f)
+            }
             Self::Memory(error) => error.fmt(f),
         }
     }

@@ -41,6 +41,7 @@ use ivshmem::{PeerId, SharedMemory, VectorIndex};
 use rustix::event::{PollFd, PollFlags};
 
 pub use doorbells::Doorbells;
+pub(crate) use error::Unopened;
 pub use error::{ConnectError, EventError, OpenError, ReceiveError, RingError, Step};
 pub use reconnect::ReconnectError;
 

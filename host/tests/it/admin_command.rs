@@ -160,8 +160,14 @@ fn errors_are_one_line_and_exit_code_2() {
         )
     );
     for (more, message) in [
-        (&["--watch", "0"][..], "0 is not in 1..=86400"),
-        (&["--watch", "soon"], "invalid digit"),
+        (
+            &["--watch", "0"][..],
+            "not a number of seconds from 0.1 to 86400",
+        ),
+        (
+            &["--watch", "-1"],
+            "invalid value '-1' for '--watch <SECONDS>'",
+        ),
         (&["extra"], "unexpected argument 'extra'"),
     ] {
         let line = failure(status(&socket, more));

@@ -128,7 +128,7 @@ fn frames_that_pass_are_followed_until_it_is_interrupted() {
     let (_one, _other, mut here, mut there) = place.pair();
     here.send(b"0", LIMIT).unwrap();
     let path = place.directory.path().join("frames.pcap");
-    let follower = Follower::start(&place, &path, "1");
+    let follower = Follower::start(&place, &path, "0.001");
     let written = || fs::metadata(&path).map_or(0, |metadata| metadata.len());
     // One after the other, so that nothing is overtaken: 24 bytes of the file, then 16 + 24 and the text of each.
     let mut expected = 24 + 16 + 24 + 1;
@@ -155,7 +155,7 @@ fn who_looks_too_seldom_is_told_what_was_missed_and_gets_nothing_wrong() {
     let place = Place::new();
     let (_one, _other, mut here, mut there) = place.pair();
     let path = place.directory.path().join("frames.pcap");
-    let follower = Follower::start(&place, &path, "20");
+    let follower = Follower::start(&place, &path, "0.02");
     // Each message says what is in it, so that another's bytes show.
     let mut sent = 0_u32;
     let written = || fs::metadata(&path).map_or(0, |metadata| metadata.len());

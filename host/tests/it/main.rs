@@ -22,6 +22,7 @@ mod handed_down;
 mod handover;
 mod handover_failures;
 mod hostile;
+mod hostile_admin;
 mod hostile_clients;
 mod killed;
 mod lineage;

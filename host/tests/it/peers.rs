@@ -55,10 +55,10 @@ fn a_member_that_stands_still_does_not_live() {
     let _one = place.join("one");
     // As it was when the file was copied: nobody moves there.
     let path = place.beside("copy", &place.copy());
-    let limit = &["--limit", "100", "--json"];
+    let limit = &["--limit", "0.1", "--json"];
     let document = json(&look("peers", "--shm-file", &path, limit), 0);
     assert_eq!(document["members"][0]["lives"], false, "{document}");
-    let shown = text(&look("peers", "--shm-file", &path, &["--limit", "100"]), 0);
+    let shown = text(&look("peers", "--shm-file", &path, &["--limit", "0.1"]), 0);
     assert!(shown.contains("1 of 3 slots taken, 0 alive"), "{shown}");
 }
 
@@ -120,7 +120,7 @@ fn a_member_without_its_connection_is_told() {
         limit: 1000,
     });
     assert!(joining.poll(0).is_ready());
-    let more = &["--json", "--limit", "50"];
+    let more = &["--json", "--limit", "0.05"];
     let document = json(&look("peers", "--socket", &server.socket, more), 0);
     let ghost = &document["members"][0];
     assert_eq!(
@@ -132,7 +132,7 @@ fn a_member_without_its_connection_is_told() {
         (&Value::Null, &false.into())
     );
     let shown = text(
-        &look("peers", "--socket", &server.socket, &["--limit", "50"]),
+        &look("peers", "--socket", &server.socket, &["--limit", "0.05"]),
         0,
     );
     assert!(shown.contains("not connected"), "{shown}");

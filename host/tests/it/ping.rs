@@ -345,7 +345,7 @@ fn wrong_input_is_one_line_and_exit_code_2() {
     let absent = place.directory.path().join("absent");
     let path = absent.to_str().unwrap();
     for (option, line) in [
-        ("--socket", format!("cannot connect to {path}: ")),
+        ("--socket", format!("no server listens at {path}: ")),
         ("--shm-file", format!("cannot open {path}: ")),
     ] {
         let mut command = Command::new(COMMAND);

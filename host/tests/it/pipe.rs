@@ -315,6 +315,31 @@ fn lines_are_messages_of_anybody() {
 }
 
 #[test]
+fn a_file_keeps_what_is_in_it_until_somebody_sends() {
+    let place = Place::server();
+    let out = place.directory.path().join("out");
+    std::fs::write(&out, "something longer than what comes").unwrap();
+    let path = out.to_str().unwrap();
+    let ended = place.run(&["recv", "a", "-o", path, "--wait", "0.1"]);
+    ended.assert_line(
+        1,
+        "nobody has sent anything to a in time; send it something: ivshmem send a",
+    );
+    assert_eq!(
+        std::fs::read(&out).unwrap(),
+        b"something longer than what comes"
+    );
+    let receiver = spawn(&mut place.command(&["recv", "a", "-o", path]));
+    let mut sender = place.command(&["send", "a", "--wait", "20", "-"]);
+    assert_eq!(Ended::of(sender.output().unwrap()).code, Some(0));
+    assert_eq!(
+        Ended::of(receiver.wait_with_output().unwrap()).code,
+        Some(0)
+    );
+    assert_eq!(std::fs::read(&out).unwrap(), b"");
+}
+
+#[test]
 fn wrong_input_is_one_line_and_exit_code_2() {
     let place = Place::server();
     let folder = place.directory.path().to_str().unwrap();
@@ -348,9 +373,25 @@ fn wrong_input_is_one_line_and_exit_code_2() {
     ] {
         place.run(arguments).assert_line(2, &line);
     }
+    let long = "n".repeat(33);
+    for (arguments, argument) in [
+        (&["send", &long][..], "<NAME>"),
+        (&["send", "a", "--name", ""], "--name <NAME>"),
+        (&["recv", &long], "[NAME]"),
+        (&["recv", "--from", &long], "--from <NAME>"),
+        (&["ping", &long], "<NAME|ID>"),
+    ] {
+        let ended = place.run(arguments);
+        ended.assert_line(2, "");
+        let end = format!("for '{argument}': a name has 1 to 32 bytes (try --help)");
+        assert!(
+            ended.stderr.contains(&end) || ended.stderr.contains("a value is required"),
+            "{ended:?}"
+        );
+    }
     let nowhere = Command::new(crate::process::COMMAND)
         .args(["recv", "--socket", &absent])
         .output()
         .unwrap();
-    Ended::of(nowhere).assert_line(2, &format!("cannot connect to {absent}: "));
+    Ended::of(nowhere).assert_line(2, &format!("no server listens at {absent}: "));
 }

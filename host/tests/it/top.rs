@@ -252,7 +252,7 @@ fn what_cannot_be_watched_is_refused() {
     let line = failure(&place.look("top", &[]));
     assert!(line.ends_with("use --once"), "{line}");
     let line = failure(&place.look("top", &["--once", "--interval", "0"]));
-    assert!(line.contains("not in 0.1 to 3600"), "{line}");
+    assert!(line.contains("from 0.1 to 3600"), "{line}");
     let line = failure(&place.look("top", &["--json"]));
     assert!(line.contains("--once"), "{line}");
     let path = place.beside("foreign", &[7; 8192]);

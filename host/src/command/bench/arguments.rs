@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use ivshmem_host::size;
 
-use crate::command::membership::{seconds, Membership};
+use crate::command::duration::seconds;
+use crate::command::membership::Membership;
 use crate::command::place::SocketArgument;
 use crate::command::target::Target;
 

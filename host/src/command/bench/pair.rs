@@ -5,7 +5,7 @@ use std::process;
 use std::time::Duration;
 
 use ivshmem::channel::Format;
-use ivshmem_host::channel::{Channels, JoinError, Options, Receiver, Sender};
+use ivshmem_host::channel::{Channels, Options, Receiver, Sender};
 use ivshmem_host::server::{AdminSocket, Config, RunningServer, Server};
 use tempfile::TempDir;
 
@@ -63,23 +63,27 @@ impl Pair {
         let path = server.socket().to_owned();
         let join = |options: Options| {
             let options = options.format(Some(format)).limit(PATIENCE);
-            options.join_server(&path)
+            options.join_server(&path).map_err(Failure::new)
         };
         Self::connect(cpus, join, Some((server, directory)))
     }
 
     /// Makes two members of a region that others may be in as well.
     pub(super) fn among_others(cpus: Cpus, membership: &Membership) -> Result<Self, Failure> {
-        Self::connect(cpus, |options| membership.join(options), None)
+        let join = |options| {
+            let joined = membership.join(options);
+            joined.map_err(|error| membership.explain(error))
+        };
+        Self::connect(cpus, join, None)
     }
 
     fn connect(
         cpus: Cpus,
-        join: impl Fn(Options) -> Result<Channels, JoinError>,
+        join: impl Fn(Options) -> Result<Channels, Failure>,
         server: Option<(RunningServer, TempDir)>,
     ) -> Result<Self, Failure> {
         let names = ["a", "b"].map(|end| format!("bench-{}-{end}", process::id()));
-        let join = |name: &str| join(Options::new(name)).map_err(Failure::new);
+        let join = |name: &str| join(Options::new(name));
         let members = [join(&names[0])?, join(&names[1])?];
         let connect = |member: &Channels, name: &str| {
             let connection = member.connect(name, PATIENCE).map_err(Failure::new)?;

@@ -78,7 +78,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "CODE", value_parser = parse_code)]
     ignore: Vec<Code>,
 
-    /// Write JSON.
+    /// Print one JSON document.
     #[arg(long)]
     json: bool,
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::finding::{Code, Finding, Level};
 use super::server::plural;
+use crate::command::harmless::{harmless, harmless_json};
 
 /// The version of the JSON document, its field `format`.
 const FORMAT: u32 = 1;
@@ -54,10 +55,12 @@ pub(in crate::command) fn lines(finding: &Finding) -> String {
         what,
         cure,
     } = finding;
-    let mut text = format!("{:<8}{code}  {place}: {what}\n", code.level());
+    // Words of command lines, files, processes and servers are among them.
+    let line = format!("{:<8}{code}  {place}: {what}", code.level());
+    let mut text = format!("{}\n", harmless(&line));
     if !cure.is_empty() {
         // Only fails where there is no memory.
-        let _ = writeln!(text, "              -> {cure}");
+        let _ = writeln!(text, "              -> {}", harmless(cure));
     }
     text
 }
@@ -94,7 +97,7 @@ pub(super) fn json(findings: &[Finding]) -> Result<String, serde_json::Error> {
         hints: count(findings, Level::Hint),
         findings: entries.collect(),
     };
-    serde_json::to_string_pretty(&document).map(|text| text + "\n")
+    serde_json::to_string_pretty(&document).map(|text| harmless_json(&text))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::rc::Rc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ivshmem::channel::inspect::Inspection;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
@@ -71,7 +71,7 @@ pub(super) fn run(opened: &Opened, path: &Path, arguments: &Arguments) -> Result
         if reader == Reader::Gone || !arguments.follow || interrupt.came() {
             break;
         }
-        thread::sleep(Duration::from_millis(arguments.interval));
+        thread::sleep(arguments.interval);
     }
     log(format_args!(
         "{} frames written, {}",
@@ -112,8 +112,12 @@ impl Write for Pending {
 impl Capture {
     /// Creates the file; `-` is stdout.
     fn create(path: &Path) -> Result<Self, Failure> {
-        let failed =
-            |error: io::Error| Failure::new(format!("cannot create {}: {error}", path.display()));
+        let failed = |error: io::Error| {
+            Failure::new(format!(
+                "cannot create {}: {error}; name a file that you may write to",
+                path.display()
+            ))
+        };
         let file: Box<dyn Write> = if path == Path::new("-") {
             Box::new(io::stdout())
         } else {

@@ -8,12 +8,14 @@ mod text;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ivshmem::channel::inspect::Inspection;
 use ivshmem::channel::SlotIndex;
 
-use super::output::print;
+use super::duration::seconds_within;
+use super::output::{json, print};
 use super::region::{findings, RegionArgument};
 use super::{Exit, Failure};
 use report::{Detail, Report};
@@ -59,11 +61,11 @@ pub(super) struct Arguments {
     hex: bool,
 
     /// Print one JSON document.
-    #[arg(long, conflicts_with = "pcap")]
+    #[arg(long)]
     json: bool,
 
     /// Write the frames that are in the rings to this file, in pcap format, instead; `-` for stdout.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "frames", "hex", "json"])]
     pcap: Option<PathBuf>,
 
     /// Go on with frames as they pass, until interrupted. Those that pass between two looks and are
@@ -71,9 +73,9 @@ pub(super) struct Arguments {
     #[arg(long, requires = "pcap")]
     follow: bool,
 
-    /// Milliseconds between two looks of --follow.
-    #[arg(long, value_name = "MS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=60_000))]
-    interval: u64,
+    /// Seconds between two looks of --follow, 0.001 to 60.
+    #[arg(long, value_name = "SECONDS", default_value = "0.001", value_parser = parse_interval)]
+    interval: Duration,
 }
 
 /// A ring, by its slots.
@@ -81,6 +83,10 @@ pub(super) struct Arguments {
 struct Ring {
     from: SlotIndex,
     to: SlotIndex,
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    seconds_within(text, 0.001, 60.0)
 }
 
 fn parse_ring(text: &str) -> Result<Ring, String> {
@@ -110,10 +116,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let found = findings(&inspection);
     let report = Report::of(&inspection, &opened.place, &detail, &found)?;
     let text = if arguments.json {
-        let mut json = serde_json::to_string(&report)
-            .map_err(|error| Failure::new(format!("cannot render the memory: {error}")))?;
-        json.push('\n');
-        json
+        json(&report)?
     } else {
         text::render(&report, Colour::of(std::io::stdout().is_terminal()))
     };

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use ivshmem::VectorIndex;
-use ivshmem_host::peer::{Peer, RingError};
+use ivshmem_host::peer::RingError;
 
+use super::duration::seconds;
 use super::interrupt::Interrupt;
-use super::membership::{seconds, Membership};
+use super::membership::Membership;
 use super::output::{log, print, Reader};
 use super::pinger::{self, FOR_EVER, SEARCH};
 use super::target::Target;
@@ -78,7 +79,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "VECTOR", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     ring: Option<u16>,
 
-    /// Show objects of JSON, one a line: each answer, and last { "summary": ... }.
+    /// Print JSON, an object a line: each answer, and last { "summary": ... }.
     #[arg(long)]
     json: bool,
 
@@ -182,8 +183,7 @@ fn ring(arguments: &Arguments, vector: VectorIndex) -> Result<Exit, Failure> {
             "--ring wants a server: in a file there are no doorbells; leave --shm-file away",
         ));
     }
-    let socket = &arguments.membership.socket.socket;
-    let mut peer = Peer::connect(socket).map_err(Failure::new)?;
+    let mut peer = arguments.membership.socket.connect()?;
     let limit = arguments.deadline.unwrap_or(SEARCH);
     // It is rung if it is there, whatever the server says then.
     let _ = peer.wait_until(limit, |peer| peer.vectors_of(id) > Some(vector.0.into()));

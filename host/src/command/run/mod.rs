@@ -30,7 +30,7 @@ const DEFAULT_VECTORS: u16 = 2;
 const EXAMPLE: &str = "\
 Examples:
   ivshmem run --kernel my-kernel.elf --append 'name=guest-{N}'
-  ivshmem run --guests 3 --plain /dev/shm/ivshmem --kernel bzImage --append console=ttyS0 -- -initrd initrd.img
+  ivshmem run --guests 3 --shm-file /dev/shm/ivshmem --kernel bzImage --append console=ttyS0 -- -initrd initrd.img
   ivshmem run --print --disk disk.qcow2 --socket /tmp/ivshmem.sock
 
 The serial port of each guest goes to stdout, its name before each line; their stdin is empty. Nothing but the
@@ -73,7 +73,7 @@ pub(super) struct Arguments {
     socket: Option<PathBuf>,
 
     /// Share this file instead, without a server and interrupts (ivshmem-plain). It is created if absent.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["socket", "vectors"])]
+    #[arg(long = "shm-file", visible_alias = "plain", value_name = "PATH", conflicts_with_all = ["socket", "vectors"])]
     plain: Option<PathBuf>,
 
     /// Size of the shared memory: bytes, or a number with K, M, G or T, a power of two [default: that of

@@ -107,9 +107,6 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    #[command(flatten)]
-    memory: MemoryArguments,
-
     /// Where the server answers `ivshmem status` and other requests about itself [default: the socket's path with
     /// .admin appended]. Owner, group and mode are those of the socket.
     #[arg(long, value_name = "PATH", conflicts_with = "no_admin")]
@@ -123,6 +120,10 @@ pub(super) struct Arguments {
     /// :PORT, is one of 127.0.0.1, which only this machine reaches [default: no metrics].
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics::parse_address)]
     metrics: Option<SocketAddr>,
+
+    // At the end, since its heading is that of all that follow.
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 /// Serves until SIGTERM or SIGINT, or until another process has taken over.

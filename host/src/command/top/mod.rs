@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::{log, print};
+use super::duration::seconds_within;
+use super::output::{json, log, print};
 use super::region::RegionArgument;
 use super::{Exit, Failure};
 use sample::Sampler;
@@ -44,18 +45,13 @@ pub(super) struct Arguments {
     #[arg(long)]
     once: bool,
 
-    /// Print it as one JSON document.
+    /// Print one JSON document.
     #[arg(long, requires = "once")]
     json: bool,
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.1..=3600.0).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("not in 0.1 to 3600".to_owned())
-    }
+    seconds_within(text, 0.1, 3600.0)
 }
 
 /// Watches until told to end.
@@ -81,26 +77,10 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     thread::sleep(arguments.interval);
     let sample = sampler.look();
     let text = if arguments.json {
-        let mut json = serde_json::to_string(&sample)
-            .map_err(|error| Failure::new(format!("cannot render what was seen: {error}")))?;
-        json.push('\n');
-        json
+        json(&sample)?
     } else {
         view::table(&sample)
     };
     print(text.as_bytes())?;
     Ok(Exit::Success)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_are_seconds_within_limits() {
-        assert_eq!(parse_interval("0.5"), Ok(Duration::from_millis(500)));
-        for text in ["", "0", "0.05", "3601", "-1", "inf", "NaN", "1s"] {
-            assert!(parse_interval(text).is_err(), "{text}");
-        }
-    }
 }
