@@ -353,7 +353,7 @@ fn wrong_input_is_one_line_and_exit_code_2() {
         ),
         (
             &["--socket", "/absent/socket"],
-            "cannot connect to /absent/socket: ",
+            "no server listens at /absent/socket: ",
         ),
         (
             &["--shm-file", "/absent/file"],
@@ -361,7 +361,7 @@ fn wrong_input_is_one_line_and_exit_code_2() {
         ),
         (
             &["guest-a", "--socket", "/absent/socket"],
-            "cannot connect to /absent/socket: ",
+            "no server listens at /absent/socket: ",
         ),
         (
             &["guest-a", "--shm-file", "/absent/file"],
