@@ -2,7 +2,7 @@
 //! Where a command's words go.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -106,6 +106,11 @@ impl Entry for Note {
 fn unix_seconds() -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0.0, |now| now.as_millis() as f64 / 1000.0)
+}
+
+/// Returns whether stdout is a terminal that knows escape sequences.
+pub(super) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
 }
 
 /// Returns a result as one line of JSON.

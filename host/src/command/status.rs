@@ -2,7 +2,6 @@
 //! `ivshmem status`.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +11,7 @@ use nix::unistd::{Uid, User};
 
 use super::duration::seconds_within;
 use super::harmless::harmless;
-use super::output::{json, print, Reader};
+use super::output::{is_terminal, json, print, Reader};
 use super::place::AdminArgument;
 use super::table::{bytes, seconds, Align, Table};
 use super::{Exit, Failure};
@@ -55,7 +54,7 @@ fn parse_watch(text: &str) -> Result<Duration, String> {
 /// Asks the server, and prints what it says.
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let admin = arguments.server.server();
-    let clear = arguments.watch.is_some() && !arguments.json && std::io::stdout().is_terminal();
+    let clear = arguments.watch.is_some() && !arguments.json && is_terminal();
     loop {
         let status = admin.status().map_err(Failure::new)?;
         let mut text = if arguments.json {

@@ -28,6 +28,11 @@ struct Terminal {
 
 impl Terminal {
     fn start(place: &Place) -> Self {
+        Self::of_kind(place, "xterm")
+    }
+
+    /// Starts it at a terminal that says that it is of this kind.
+    fn of_kind(place: &Place, kind: &str) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).unwrap();
         grantpt(&master).unwrap();
@@ -40,7 +45,7 @@ impl Terminal {
         let child = Command::new(COMMAND)
             .args(["top", "--interval", "0.1", "--shm-file"])
             .arg(&place.path)
-            .env("TERM", "xterm")
+            .env("TERM", kind)
             .stdin(end())
             .stdout(end())
             .stderr(Stdio::piped())
@@ -91,13 +96,18 @@ impl Terminal {
         !modes.contains(LocalModes::ICANON | LocalModes::ECHO)
     }
 
-    /// Waits for the end, and checks that the terminal is as it was.
-    fn ends_well(mut self) {
+    /// Waits for the end, and returns exit code and log.
+    fn end(&mut self) -> (Option<i32>, String) {
         let status = self.child.wait().unwrap();
         let mut log = String::new();
         let mut stderr = self.child.stderr.take().unwrap();
         stderr.read_to_string(&mut log).unwrap();
-        assert_eq!((status.code(), log.as_str()), (Some(0), ""));
+        (status.code(), log)
+    }
+
+    /// Waits for the end, and checks that the terminal is as it was.
+    fn ends_well(mut self) {
+        assert_eq!(self.end(), (Some(0), String::new()));
         assert!(!self.is_taken());
         eventually("the terminal is given back", || {
             let screen = self.screen.lock().unwrap();
@@ -180,6 +190,17 @@ fn a_signal_and_ctrl_c_give_the_terminal_back() {
         }
         terminal.ends_well();
     }
+}
+
+#[test]
+fn a_dumb_terminal_is_not_taken() {
+    let place = Place::new();
+    let mut terminal = Terminal::of_kind(&place, "dumb");
+    let (code, log) = terminal.end();
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.ends_with("and not a dumb one; use --once\n"), "{log}");
+    assert_eq!(terminal.text(), "");
+    assert!(!terminal.is_taken());
 }
 
 #[test]

@@ -6,7 +6,6 @@ mod follow;
 mod report;
 mod text;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use ivshmem::channel::inspect::Inspection;
 use ivshmem::channel::SlotIndex;
 
 use super::duration::seconds_within;
-use super::output::{json, print};
+use super::output::{is_terminal, json, print};
 use super::region::{findings, RegionArgument};
 use super::{Exit, Failure};
 use report::{Detail, Report};
@@ -118,7 +117,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let text = if arguments.json {
         json(&report)?
     } else {
-        text::render(&report, Colour::of(std::io::stdout().is_terminal()))
+        text::render(&report, Colour::of(is_terminal()))
     };
     print(text.as_bytes())?;
     Ok(if found.is_empty() {

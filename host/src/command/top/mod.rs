@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::duration::seconds_within;
-use super::output::{json, log, print};
+use super::output::{is_terminal, json, log, print};
 use super::region::RegionArgument;
 use super::{Exit, Failure};
 use sample::Sampler;
@@ -67,9 +67,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::No);
     }
     if !arguments.once {
-        if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        if !is_terminal() || !std::io::stdin().is_terminal() {
             return Err(Failure::new(
-                "cannot show a live view: stdin and stdout have to be a terminal; use --once",
+                "cannot show a live view: stdin and stdout have to be a terminal, and not a dumb one; use --once",
             ));
         }
         return screen::run(&mut sampler, first, arguments.interval);
