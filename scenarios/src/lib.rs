@@ -6,7 +6,7 @@
 //!
 //! [`party`] is what members of a region of channels do in guests and on the host alike, [`demo`] how they
 //! converse for `cargo xtask demo`, [`mod@bench`] how fast they are,
-//! [`traffic`] what trials have them exchange.
+//! [`traffic`] what trials have them exchange, [`pipe`] the streams of `ivshmem send` and `ivshmem recv`.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -22,6 +22,7 @@ mod msix;
 pub mod party;
 pub mod pattern;
 mod pci;
+pub mod pipe;
 mod puppet;
 mod registers;
 pub mod traffic;

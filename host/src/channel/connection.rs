@@ -39,6 +39,13 @@ impl Connection {
         self.receiver.recv(limit)
     }
 
+    /// Sets for how long both halves look before they sleep, instead of [`Options::spin`](super::Options::spin): from one
+    /// message to the next, a program may know how soon an answer will come.
+    pub const fn set_spin(&mut self, spin: Duration) {
+        self.sender.set_spin(spin);
+        self.receiver.set_spin(spin);
+    }
+
     /// Returns the half that sends.
     pub fn sender(&mut self) -> &mut Sender {
         &mut self.sender

@@ -56,7 +56,7 @@
 //!
 //! # Waiting
 //!
-//! Everything that waits has a limit, and looks for a short time ([`Options::spin`]) before it sleeps: messages that
+//! Everything that waits has a limit, and looks for a short time ([`Options::spin`], [`Connection::set_spin`]) before it sleeps: messages that
 //! come in quick succession cost no system call on either side. Who sleeps is woken by one write to an eventfd, by a
 //! guest or by a process, in one system call, and looks at each heartbeat whether the peer still lives. Without a server
 //! nobody can ring, and whoever waits looks again after short naps, up to 1 ms.

@@ -51,6 +51,10 @@ pub enum Pings {
 }
 
 impl Options {
+    /// For how long to look before sleeping, unless told otherwise and if there is more than one processor: about as long as a sleep
+    /// costs.
+    pub const SPIN: Duration = Duration::from_micros(50);
+
     /// Introduces a member by its name, of which 32 bytes count. One that was there under this name and was killed is replaced.
     #[must_use]
     pub fn new(name: &str) -> Self {
@@ -60,7 +64,7 @@ impl Options {
             name: Name::new(name),
             format: Some(Format::default()),
             limit: Duration::from_secs(2),
-            spin: Duration::from_micros(if alone { 0 } else { 50 }),
+            spin: if alone { Duration::ZERO } else { Self::SPIN },
             longest: 64 << 20,
             pings: Pings::Answered,
         }
@@ -81,7 +85,7 @@ impl Options {
         Self { limit, ..self }
     }
 
-    /// For how long to look all the time before asking to be rung and going to sleep; by default 50 us, and 0 on a machine with
+    /// For how long to look all the time before asking to be rung and going to sleep; by default [`Options::SPIN`], and 0 on a machine with
     /// one processor. With a long time everything is polled for, and nobody rings.
     #[must_use]
     pub fn spin(self, spin: Duration) -> Self {

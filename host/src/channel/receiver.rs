@@ -60,6 +60,11 @@ impl Receiver {
         self.waiter.arm(&mut self.incoming)
     }
 
+    /// Sets for how long this half looks for messages before it sleeps, instead of [`Options::spin`](super::Options::spin).
+    pub const fn set_spin(&mut self, spin: Duration) {
+        self.waiter.set_spin(spin);
+    }
+
     /// Returns the guest crate's half, for the rest of what it can: reading in place, or into a buffer of one's own.
     pub fn inner(&mut self) -> &mut channel::Receiver<'static, Bell> {
         self.incoming.inner()

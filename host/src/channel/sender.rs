@@ -54,6 +54,11 @@ impl Sender {
         self.waiter.arm(&mut self.outbound.begin(message))
     }
 
+    /// Sets for how long this half looks for room before it sleeps, instead of [`Options::spin`](super::Options::spin).
+    pub const fn set_spin(&mut self, spin: Duration) {
+        self.waiter.set_spin(spin);
+    }
+
     /// Returns the guest crate's half, for the rest of what it can: sending without waiting, in parts, or in place.
     pub fn inner(&mut self) -> &mut channel::Sender<'static, Bell> {
         self.outbound.inner()

@@ -86,6 +86,11 @@ impl Waiter {
         self.is_rung = is_rung;
     }
 
+    /// Sets for how long to look before sleeping.
+    pub(super) const fn set_spin(&mut self, spin: Duration) {
+        self.spin = spin;
+    }
+
     /// Waits for at most `limit`.
     pub(super) fn wait<A: Awaited>(
         &self,

@@ -3,6 +3,7 @@
 //!
 //! Results go to stdout, everything else to stderr, where every error is one line that says what, where and what to do.
 
+mod bench;
 mod completions;
 mod doctor;
 mod dump;
@@ -16,6 +17,7 @@ mod one_line;
 mod output;
 mod peers;
 mod ping;
+mod pinger;
 mod pipe;
 mod place;
 mod recv;
@@ -25,6 +27,7 @@ mod send;
 mod server;
 mod status;
 mod table;
+mod target;
 mod times;
 mod top;
 
@@ -58,6 +61,7 @@ enum Command {
     Top(top::Arguments),
     Doctor(doctor::Arguments),
     Run(run::Arguments),
+    Bench(bench::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -138,6 +142,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Recv(arguments) => recv::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };

@@ -31,6 +31,14 @@ pub(super) struct SocketArgument {
 }
 
 impl SocketArgument {
+    /// Returns the socket of one who was told nothing: that of the environment, or the usual one.
+    pub(super) fn usual() -> Self {
+        let told = std::env::var_os(SOCKET_VARIABLE);
+        Self {
+            socket: told.map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from),
+        }
+    }
+
     /// Says why the server there cannot be joined.
     pub(super) fn explain(&self, error: impl Display) -> Failure {
         Failure::new(format!(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ivshmem::channel::Doorbell;
@@ -24,6 +25,7 @@ pub struct Doorbells {
     shared: Arc<RwLock<Known>>,
     /// What rings instead of the peers' eventfds.
     device: Option<Arc<Device>>,
+    rung: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +97,13 @@ impl Doorbells {
         self.read().vectors.get(&peer).map(Vec::len)
     }
 
+    /// Returns how often somebody was rung through these or a clone of them. Of a member of a region: the doorbells of all its
+    /// connections together.
+    #[must_use]
+    pub fn rung(&self) -> u64 {
+        self.rung.load(Ordering::Relaxed)
+    }
+
     /// Returns the eventfd of a vector, if it is known.
     pub(crate) fn find(&self, peer: PeerId, vector: VectorIndex) -> Option<Arc<OwnedFd>> {
         let known = self.read();
@@ -118,6 +127,7 @@ impl Doorbell for Doorbells {
         if let Some(device) = &self.device {
             // A device that cannot ring is one whose doorbells nobody hears.
             let _ = device.ring(peer, vector);
+            self.rung.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let mut found = self.find(peer, vector);
@@ -127,6 +137,7 @@ impl Doorbell for Doorbells {
             found = self.find(peer, vector);
         }
         if let Some(vector) = found {
+            self.rung.fetch_add(1, Ordering::Relaxed);
             // Nobody could do anything about an eventfd that fails.
             let _ = eventfd::ring(&vector);
         }

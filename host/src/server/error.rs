@@ -161,9 +161,11 @@ impl fmt::Display for BindError {
             ),
             Self::UnknownUser { name } => write!(f, "there is no user '{name}'"),
             Self::UnknownGroup { name } => write!(f, "there is no group '{name}'"),
-            Self::InUse { socket } => {
-                write!(f, "another server is using {}", socket.display())
-            }
+            Self::InUse { socket } => write!(
+                f,
+                "another server is using {}; end it, or choose another path",
+                socket.display()
+            ),
             Self::NoIdLeft { socket } => write!(
                 f,
                 "clients of killed servers at {0} may know every ID; stop all clients, remove {0}.lock, start again",
@@ -243,10 +245,22 @@ impl fmt::Display for BindError {
                 write!(f, "cannot listen at {address} for metrics: {error}; choose another port or address")
             }
             Self::Path { step, path, error } => {
-                write!(f, "cannot {step} {}: {error}", path.display())
+                write!(f, "cannot {step} {}: {error}{}", path.display(), cure(*error))
             }
             Self::System { step, error } => write!(f, "cannot {step}: {error}"),
         }
+    }
+}
+
+/// Returns what to do about a path that the system refuses, where that is known.
+pub(super) fn cure(error: Errno) -> &'static str {
+    match error {
+        Errno::NOENT | Errno::NOTDIR => "; create the folder, or choose another path",
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+            "; choose a path that this user may write to, or allow it"
+        }
+        Errno::NAMETOOLONG => "; choose a shorter path",
+        _ => "",
     }
 }
 

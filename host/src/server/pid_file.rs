@@ -8,7 +8,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{fstat, OFlags};
+use rustix::io::Errno;
 
+use super::error::cure;
 use super::named_file::NamedFile;
 
 /// The most that is read of a file that may be a PID file.
@@ -117,7 +119,12 @@ impl fmt::Display for PidFileError {
                 path.display()
             ),
             Self::System { path, error } => {
-                write!(f, "cannot create the PID file {}: {error}", path.display())
+                write!(
+                    f,
+                    "cannot create the PID file {}: {error}{}",
+                    path.display(),
+                    Errno::from_io_error(error).map_or("", cure)
+                )
             }
         }
     }

@@ -92,6 +92,17 @@ pub fn polling() {
     let (mut to_bob, mut to_alice) = connect(&alice, &bob);
     ping_pong(&mut to_bob, &mut to_alice, ROUNDS);
     assert_eq!(vectors.each_ref().map(counter), [0, 0], "nobody was rung");
+    // The same connection, from then on asleep: each is rung, and each ring is counted.
+    let before = [&alice, &bob].map(|member| member.doorbells().rung());
+    for connection in [&mut to_bob, &mut to_alice] {
+        connection.set_spin(Duration::ZERO);
+    }
+    ping_pong(&mut to_bob, &mut to_alice, ROUNDS);
+    // The spy's vectors are in the order of the IDs, and who rings is not who is rung.
+    let rung = vectors.each_ref().map(counter);
+    let after = [&bob, &alice].map(|member| member.doorbells().rung());
+    assert_eq!([after[0] - before[1], after[1] - before[0]], rung);
+    assert!(rung.iter().all(|&count| count > 0), "{rung:?}");
 
     let join = |name| {
         member(name)

@@ -123,11 +123,11 @@ fn each_wrong_input_is_one_line_and_exit_code_2_and_leaves_nothing() {
         ("shm-mode", "0660", "the following required arguments were not provided: <--shm-file <PATH>|--shm-name <NAME>> (try --help)".to_owned()),
         ("group", "no-such-group", "there is no group 'no-such-group'".to_owned()),
         ("socket", &at("file"), format!("{} exists and is not a socket; remove it or choose another path", at("file"))),
-        ("socket", &at("live"), format!("another server is using {}", at("live"))),
-        ("socket", &at("absent/socket"), format!("cannot create the lock file {}: No such file or directory (os error 2)", at("absent/socket.lock"))),
-        ("socket", &at("file/socket"), format!("cannot create the lock file {}: Not a directory (os error 20)", at("file/socket.lock"))),
+        ("socket", &at("live"), format!("another server is using {}; end it, or choose another path", at("live"))),
+        ("socket", &at("absent/socket"), format!("cannot create the lock file {}: No such file or directory (os error 2); create the folder, or choose another path", at("absent/socket.lock"))),
+        ("socket", &at("file/socket"), format!("cannot create the lock file {}: Not a directory (os error 20); create the folder, or choose another path", at("file/socket.lock"))),
         ("shm-file", &at("file"), format!("{} exists with 8192 bytes, not 65536; remove it or ask for its size", at("file"))),
-        ("shm-file", &at("absent/memory"), format!("cannot create the shared memory file {}: No such file or directory (os error 2)", at("absent/memory"))),
+        ("shm-file", &at("absent/memory"), format!("cannot create the shared memory file {}: No such file or directory (os error 2); create the folder, or choose another path", at("absent/memory"))),
         ("shm-file", "/", "/ exists and is not a regular file; choose another path".to_owned()),
     ];
     for (option, value, message) in cases {

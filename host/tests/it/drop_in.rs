@@ -167,7 +167,7 @@ fn in_the_background_it_is_ready_when_the_first_process_ends() {
     let second = finish(&mut place.server(&[]));
     assert_eq!(second.status.code(), Some(1));
     let error = format!(
-        "ivshmem-server: another server is using {}\n",
+        "ivshmem-server: another server is using {}; end it, or choose another path\n",
         place.at("socket").display()
     );
     assert_eq!(String::from_utf8(second.stderr).unwrap(), error);
@@ -195,7 +195,7 @@ fn each_wrong_option_is_one_line_and_exit_code_1() {
         (&["-l", "big"], "invalid value 'big' for '-l <SIZE>': 'big' is not a size: write bytes, or a number with K, M, G or T, such as 4M (try --help)"),
         (&["-l", "16777215T"], "the size 18446742974197923840 is beyond 64 bits"),
         (&["-M", "a/b"], "'a/b' cannot name a POSIX shared memory object: write one component of a path, such as ivshmem"),
-        (&["-m", "/nowhere"], "cannot create an unnamed file in /nowhere: No such file or directory (os error 2)"),
+        (&["-m", "/nowhere"], "cannot create an unnamed file in /nowhere: No such file or directory (os error 2); create the folder, or choose another path"),
         (&["-x"], "unexpected argument '-x' found (try --help)"),
         (&["-p", file], &format!("{file} exists and is not a PID file; remove it or choose another path")),
     ];

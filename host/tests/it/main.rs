@@ -6,6 +6,7 @@ mod admin;
 mod admin_command;
 mod admin_hostile;
 mod backing;
+mod bench;
 mod bind;
 mod capture;
 mod command;

@@ -181,7 +181,7 @@ fn a_member_that_does_not_answer_is_exit_code_1() {
 }
 
 /// Waits for one who pings, and connects to it.
-fn connect_to_pinger(member: &Channels) -> Connection {
+pub fn connect_to_pinger(member: &Channels) -> Connection {
     let start = Instant::now();
     loop {
         let peers = member.peers().unwrap();

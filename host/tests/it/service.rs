@@ -68,6 +68,18 @@ fn what_cannot_be_served_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_socket_that_is_said_to_be_there_and_is_not_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let setting = "exec 3<&-; export LISTEN_PID=$$ LISTEN_FDS=1";
+    let mut command = command(&socket_in(&directory), setting, 1, &[]);
+    let mut command = Running::spawn(directory, &mut command);
+    let line = command.line();
+    let start = "ivshmem: the socket that was handed down (LISTEN_FDS) cannot be served: ";
+    assert!(line.starts_with(start), "{line}");
+    assert_eq!(command.child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
 fn sockets_that_are_meant_for_another_process_are_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let setting = "export LISTEN_PID=1 LISTEN_FDS=1";

@@ -10,9 +10,9 @@ use ivshmem_host::channel::{Channels, ConnectError, Connection, Neighbour, RecvE
 
 use super::message::{Answer, Messages};
 use super::report::Report;
-use super::target::{Member, Target};
 use crate::command::interrupt::Interrupt;
 use crate::command::output::Reader;
+use crate::command::target::{Member, Target};
 use crate::command::Failure;
 
 /// How often Ctrl-C is looked for, and a member that is not there.

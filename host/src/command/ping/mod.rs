@@ -4,40 +4,25 @@
 mod course;
 mod message;
 mod report;
-mod target;
 
 use std::collections::VecDeque;
 use std::process;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use ivshmem::channel::{OpenError, PING_PREFIX};
 use ivshmem::VectorIndex;
-use ivshmem_host::channel::{Channels, JoinError, Neighbour, Options, Pings};
 use ivshmem_host::peer::RingError;
 
 use super::duration::seconds;
 use super::interrupt::Interrupt;
 use super::membership::Membership;
 use super::output::{log, print, Reader};
+use super::pinger::{self, FOR_EVER, SEARCH};
+use super::target::Target;
 use super::{Exit, Failure};
 use course::{Course, Pace};
 use message::{Messages, SHORTEST};
 use report::{Detail, Form, Report};
-use target::{NoMember, Target};
-
-/// How long to look for the one who is to be pinged, unless told.
-const SEARCH: Duration = Duration::from_secs(1);
-
-/// How often.
-const GLANCE: Duration = Duration::from_millis(20);
-
-/// How often to look whether the memory has become a region: each time all clients of a server hear of one more.
-const RETRY: Duration = Duration::from_millis(250);
-
-/// For how long to look for an answer in the manner of those who never sleep.
-const FOR_EVER: Duration = Duration::from_secs(3600);
 
 const EXAMPLE: &str = "\
 Every member that uses this project's library answers, a guest or a process, whatever its program does; guests
@@ -118,21 +103,18 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let interrupt = Interrupt::catch()?;
     let now = Instant::now();
     let deadline = arguments.deadline.and_then(|limit| now.checked_add(limit));
-    let search_end = deadline.unwrap_or(now + SEARCH);
-    let channels = loop {
-        match join(&arguments) {
-            Ok(channels) => break channels,
-            // The member makes it a region when it comes.
-            Err(JoinError::Region(OpenError::NotFormatted))
-                if Instant::now() < search_end && !interrupt.came() =>
-            {
-                thread::sleep(RETRY);
-            }
-            Err(JoinError::Region(error)) => return explain_no_region(&arguments, error),
-            Err(error) => return Err(arguments.membership.explain(error)),
-        }
+    let spin = if arguments.poll {
+        FOR_EVER
+    } else {
+        Duration::ZERO
     };
-    let Some(peer) = search(&channels, arguments.target, search_end, &interrupt)? else {
+    let membership = &arguments.membership;
+    let search_end = deadline.unwrap_or(now + SEARCH);
+    let channels = match pinger::join(membership, spin, search_end, &interrupt) {
+        Ok(channels) => channels,
+        Err(error) => return pinger::explain_no_region(membership, arguments.target, error),
+    };
+    let Some(peer) = pinger::search(&channels, arguments.target, search_end, &interrupt)? else {
         log(arguments.target.explain_absence(&channels));
         return Ok(Exit::No);
     };
@@ -180,56 +162,6 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         0 => Exit::No,
         _ => Exit::Success,
     })
-}
-
-/// Joins. What is no region yet stays what it is.
-fn join(arguments: &Arguments) -> Result<Channels, JoinError> {
-    let spin = if arguments.poll {
-        FOR_EVER
-    } else {
-        Duration::ZERO
-    };
-    let options = Options::new(&format!("{PING_PREFIX}{}", process::id()))
-        .format(None)
-        .pings(Pings::Ignored)
-        .spin(spin);
-    arguments.membership.join(options)
-}
-
-/// Says what there is if the memory is no region: peers that know nothing of channels, perhaps.
-fn explain_no_region(arguments: &Arguments, error: OpenError) -> Result<Exit, Failure> {
-    let membership = &arguments.membership;
-    if let (Some(id), None) = (arguments.target.id, &membership.shm_file) {
-        let peer = membership.socket.connect()?;
-        if peer.vectors_of(id).is_some() {
-            log(NoMember(id));
-            return Ok(Exit::No);
-        }
-    }
-    match error {
-        OpenError::NotFormatted => {
-            log("nobody has made this memory a region yet, so nobody can answer");
-            Ok(Exit::No)
-        }
-        error => Err(membership.explain(JoinError::Region(error))),
-    }
-}
-
-/// Looks for a member that lives until `end`. One that is there and shows no sign of life is pinged all the same.
-fn search(
-    channels: &Channels,
-    target: Target,
-    end: Instant,
-    interrupt: &Interrupt,
-) -> Result<Option<Neighbour>, Failure> {
-    loop {
-        let found = target.find(channels).map_err(Failure::new)?;
-        let is_over = Instant::now() >= end || interrupt.came();
-        if is_over || found.is_some_and(|peer| peer.lives) {
-            return Ok(found);
-        }
-        thread::sleep(GLANCE);
-    }
 }
 
 /// Returns a number that other runs do not have, so that what is left of them is not taken for an answer.

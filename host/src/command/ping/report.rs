@@ -7,8 +7,8 @@ use std::time::Duration;
 use ivshmem_host::channel::Neighbour;
 use serde_json::json;
 
-use super::target::Member;
 use crate::command::output::{log, print, Reader};
+use crate::command::target::Member;
 use crate::command::times::Times;
 use crate::command::Failure;
 

@@ -10,6 +10,7 @@ mod settings;
 mod successor;
 
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::thread;
 
@@ -129,6 +130,12 @@ pub(super) struct Arguments {
 /// Serves until SIGTERM or SIGINT, or until another process has taken over.
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     set_log_format(arguments.log_format);
+    // Before anything is opened: what is not there must not be taken for what is opened in its place.
+    let handed_down = if arguments.handover {
+        None
+    } else {
+        service::listener()?
+    };
     let journal = if arguments.quiet {
         Log::Quiet
     } else {
@@ -143,7 +150,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // Caught before there is anything to clean up.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])
         .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
-    let mut server = start(&arguments)?;
+    let mut server = start(&arguments, handed_down)?;
     let _pid_file = arguments
         .pid_file
         .map(PidFile::create)
@@ -184,14 +191,14 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
 }
 
-/// Starts a server, or takes over from one.
-fn start(arguments: &Arguments) -> Result<Server, Failure> {
+/// Starts a server, at a socket that was handed down if there is one, or takes over from another.
+fn start(arguments: &Arguments, handed_down: Option<UnixListener>) -> Result<Server, Failure> {
     if arguments.handover {
         let adjust = |config: &mut _| arguments.adjust(config);
         return Server::take_over(&arguments.admin_path(), adjust).map_err(Failure::new);
     }
     let config = arguments.config();
-    match service::listener()? {
+    match handed_down {
         Some(listener) => Server::bind_at(listener, config),
         None => Server::bind(config),
     }

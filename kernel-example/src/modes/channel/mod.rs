@@ -7,6 +7,8 @@
 //! | `tasks` | `to=NAME messages=N` | exchanges checked messages with one of a crowd, as tasks of an executor |
 //! | `crowd` | | exchanges checked messages with everybody until the host says something, then leaves |
 //! | `echo` | | answers pings until the host says something, then leaves; all others answer them, too |
+//! | `sink` | | takes the streams of `ivshmem send` until the host says something, then leaves |
+//! | `source` | `to=NAME bytes=N` | sends a stream to `ivshmem recv NAME` |
 //! | `scribble` | `over=own rounds=N seed=N` | exchanges messages, scribbles over its own rings, and returns, N times |
 //! | `scribble` | `over=all spare=NAME but=NAME seed=N` | scribbles over all but the rings between those two |
 //!
@@ -15,6 +17,7 @@
 mod crowd;
 mod echo;
 mod flood;
+mod pipe;
 mod scribble;
 mod tasks;
 
@@ -35,9 +38,11 @@ pub fn run(machine: &mut KernelMachine) -> Result<(), Failure> {
         Some("crowd") => crowd::run(&guest),
         Some("echo") => echo::run(&guest),
         Some("scribble") => scribble::run(&guest),
+        Some("sink") => pipe::sink(&guest),
+        Some("source") => pipe::source(&guest),
         Some("tasks") => tasks::run(&guest),
         _ => Err(Failure::from(
-            "mode=channel wants what=send|receive|crowd|echo|scribble|tasks",
+            "mode=channel wants what=send|receive|crowd|echo|scribble|sink|source|tasks",
         )),
     }
 }
