@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{Running, COMMAND};
+use crate::process::{copy_command, Running, COMMAND};
 
 /// A user and group that own nothing.
 const NOBODY: u32 = 65_534;
@@ -231,7 +231,7 @@ fn who_may_not_is_told_so() {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     // Where nobody finds it, whatever the way to the build's directory is.
     let program = directory.join("ivshmem");
-    fs::copy(COMMAND, &program).unwrap();
+    copy_command(&program);
     let mut command = Command::new(&program);
     // Not even the owner may, but root always may.
     if rustix::process::geteuid().is_root() {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::LIMIT;
-use crate::process::{Running, COMMAND};
+use crate::process::{copy_command, Running, COMMAND};
 use crate::region::{failure, json, look, text, Place};
 use ivshmem_host::peer::Peer;
 
@@ -199,7 +199,7 @@ fn somebody_else_may_not_look() {
     // The command itself may lie where only its owner comes.
     let program = File::open(COMMAND).unwrap();
     let copy = place.directory.path().join("ivshmem");
-    fs::copy(COMMAND, &copy).unwrap();
+    copy_command(&copy);
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     drop(program);
     let output = Command::new("setpriv")

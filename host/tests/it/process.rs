@@ -47,10 +47,7 @@ impl Running {
         chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         // The folder of the tests need not be open to others.
         let program = directory.path().join("ivshmem");
-        // By another process: a child that this one starts at that moment would inherit the descriptor that is
-        // written to, and a file that somebody may write to cannot be run ("text file busy").
-        let copied = Command::new("cp").arg(COMMAND).arg(&program).status();
-        assert!(copied.unwrap().success());
+        copy_command(&program);
         let limits = format!(
             "{limits}; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {} \"$@\"",
             program.display()
@@ -122,6 +119,14 @@ impl Drop for Running {
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
+}
+
+/// Copies the command to where others may run it.
+pub fn copy_command(to: &Path) {
+    // By another process: a child that this one starts at that moment would inherit the descriptor that is
+    // written to, and a file that somebody may write to cannot be run ("text file busy").
+    let copied = Command::new("cp").arg(COMMAND).arg(to).status();
+    assert!(copied.unwrap().success());
 }
 
 /// Returns where the socket is in `directory`.
