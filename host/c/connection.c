@@ -80,8 +80,18 @@ enum ivc_status ivc_check(struct ivc_connection *connection, size_t at, uint64_t
 }
 
 void ivc_ring(const struct ivc_connection *connection) {
-    if (connection->rings && connection->doorbell != NULL) {
+    if (connection->doorbell == NULL) {
+        return;
+    }
+    if (connection->rings) {
         connection->doorbell(connection->context, connection->device, connection->vector);
+    }
+    /* It may have moved to another device, and listens at both. */
+    uint32_t address;
+    bool is_known = ivc_look_at_address(region_of(connection), connection->slot, (uint32_t)(connection->peer >> 32), &address);
+    uint16_t device = (uint16_t)address, vectors = (uint16_t)(address >> 16);
+    if (is_known && device != connection->device && device != IVC_NO_DEVICE && vectors > 0) {
+        connection->doorbell(connection->context, device, (uint16_t)(connection->member->slot % vectors));
     }
 }
 

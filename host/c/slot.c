@@ -29,10 +29,14 @@ static void put_half(const struct ivc_region *region, unsigned slot, size_t at, 
     store(region, slot_at(slot) + at, (uint64_t)incarnation << 32 | half, memory_order_relaxed);
 }
 
+bool ivc_look_at_address(const struct ivc_region *region, unsigned slot, uint32_t incarnation, uint32_t *address) {
+    return get_half(region, slot, ADDRESS, incarnation, address);
+}
+
 /* Reads who the member of this incarnation is: all words of that or none. */
 bool ivc_look_at_identity(const struct ivc_region *region, unsigned slot, uint32_t incarnation, uint32_t *address,
                       unsigned char name[IVC_NAME_LEN]) {
-    if (!get_half(region, slot, ADDRESS, incarnation, address)) {
+    if (!ivc_look_at_address(region, slot, incarnation, address)) {
         return false;
     }
     for (unsigned i = 0; i < IVC_NAME_LEN / 4; i++) {

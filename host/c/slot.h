@@ -31,6 +31,7 @@ uint64_t ivc_claimed_after(const struct ivc_region *region, const struct state *
 /* Reads, or shows, what belongs to one incarnation. */
 bool ivc_look_at_beat(const struct ivc_region *region, unsigned slot, uint32_t incarnation, uint32_t *beat);
 void ivc_show_beat(const struct ivc_region *region, unsigned slot, uint32_t incarnation, uint32_t beat);
+bool ivc_look_at_address(const struct ivc_region *region, unsigned slot, uint32_t incarnation, uint32_t *address);
 bool ivc_look_at_identity(const struct ivc_region *region, unsigned slot, uint32_t incarnation, uint32_t *address,
                       unsigned char name[IVC_NAME_LEN]);
 void ivc_show_identity(const struct ivc_region *region, unsigned slot, uint32_t incarnation, uint32_t address,
