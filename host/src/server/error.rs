@@ -259,6 +259,7 @@ pub(super) fn cure(error: Errno) -> &'static str {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => {
             "; choose a path that this user may write to, or allow it"
         }
+        Errno::LOOP => "; a link there is not followed: remove it, or choose another path",
         Errno::NAMETOOLONG => "; choose a shorter path",
         _ => "",
     }

@@ -6,14 +6,19 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ivshmem::channel::inspect::Inspection;
 use ivshmem_host::admin::{Admin, AdminError, Peer, Status};
 
 use super::finding::{Code, Finding};
 use super::region::{self, Words, LIFE_LIMIT};
 use super::server::{check_memory, plural, ServerView};
+use crate::command::liveness::{watch, Watched};
 
 /// How long something must stay as it is to be no matter of chance.
 const STAYS: Duration = Duration::from_secs(1);
+
+/// What the names of processes begin with that are virtual machines.
+const MACHINE: &str = "qemu";
 
 /// Fewer IDs than these are few.
 const FEW_IDS: u16 = 1000;
@@ -23,18 +28,22 @@ pub(super) fn ask(path: &Path) -> Result<(Vec<Finding>, ServerView), AdminError>
     let admin = Admin::of(path);
     let first = admin.status()?;
     let busy = |peer: &Peer| is_rung(peer) || peer.messages_queued > 0;
-    let second = if first.peers.iter().any(busy) {
+    let mut second = if first.peers.iter().any(busy) {
         thread::sleep(STAYS);
         admin.status()?
     } else {
         first.clone()
     };
+    // A descriptor whose size the kernel does not tell cannot be looked into.
+    let words = admin.memory().map(File::from).map(Words::of);
+    let words = words.ok().and_then(Result::ok);
+    if let Some(words) = words.as_ref().filter(|_| second.peers.iter().any(is_rung)) {
+        pardon(&mut second, words);
+    }
     let mut findings = judge(path, &first, &second);
     findings.extend(check_memory(path, second.memory.bytes));
-    if let Ok(words) = admin.memory().map(File::from).map(Words::of) {
-        // A descriptor whose size the kernel does not tell cannot be looked into.
-        let regions = words.map(|words| region::check(path, &words, LIFE_LIMIT));
-        findings.extend(regions.unwrap_or_default());
+    if let Some(words) = &words {
+        findings.extend(region::check(path, words, LIFE_LIMIT));
     }
     let view = ServerView {
         vectors: Some(second.vectors_per_client),
@@ -53,6 +62,28 @@ pub(super) fn opaque(path: &Path, error: &AdminError) -> Finding {
         format!("the server cannot be asked how it is: {error}"),
         "with an admin socket (ivshmem server has one unless --no-admin) more can be seen",
     )
+}
+
+/// Forgets the doorbells of processes that are members and live: they hear each ring without taking it. A guest takes its
+/// interrupts, or does not get them, however well its heart beats.
+fn pardon(status: &mut Status, words: &Words) {
+    let members = watch(&Inspection::of(words), LIFE_LIMIT);
+    let lives = |peer: &Peer| {
+        let is = |member: &Watched| {
+            let identity = member.look.identity;
+            member.lives && identity.and_then(|who| who.device).map(|id| id.0) == Some(peer.id)
+        };
+        members.iter().any(is)
+    };
+    let is_machine = |peer: &Peer| {
+        let process = peer.process.as_deref();
+        process.is_none_or(|name| name.starts_with(MACHINE))
+    };
+    for peer in &mut status.peers {
+        if !is_machine(peer) && lives(peer) {
+            peer.doorbells = None;
+        }
+    }
 }
 
 fn is_rung(peer: &Peer) -> bool {
@@ -146,6 +177,7 @@ fn client(path: &Path, before: &Peer, after: &Peer) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ivshmem::{PeerId, VectorIndex};
     use ivshmem_host::server::{Config, Server};
     use serde_json::{json, Value};
 
@@ -226,6 +258,31 @@ mod tests {
             clients: Some(0),
         };
         assert_eq!(view, expected);
+    }
+
+    #[test]
+    fn members_that_live_are_not_blamed_for_rings_that_they_do_not_take() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("socket");
+        let _server = Server::spawn(Config::new(&path, 1 << 20, 1)).unwrap();
+        let member = ivshmem_host::channel::Options::new("member");
+        let member = member.join_server(&path).unwrap();
+        let other = ivshmem_host::peer::Peer::connect(&path).unwrap();
+        let blamed = || {
+            let (findings, _) = ask(&path).unwrap();
+            let findings = findings.iter();
+            findings
+                .filter(|finding| finding.code == Code::DoorbellsPending)
+                .map(|finding| finding.what.clone())
+                .collect::<Vec<_>>()
+        };
+        for peer in [0, 1] {
+            other.ring(PeerId(peer), VectorIndex(0)).unwrap();
+        }
+        let found = blamed();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("peer 1 "), "{found:?}");
+        drop(member);
     }
 
     #[test]
