@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `ivshmem recv`.
 
+mod lobby;
+mod target;
+
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ivshmem::channel::{Broken, Evicted, Name, SlotIndex, Wait};
-use ivshmem_host::channel::{Channels, ConnectError, Connection, Options, Receiver, RecvError};
+use ivshmem::channel::{Broken, Name};
+use ivshmem_host::channel::{Connection, Options, RecvError};
 
 use super::duration::seconds;
 use super::interrupt::Interrupt;
 use super::membership::{name, Membership};
 use super::output::log;
 use super::pipe::stream::{Hello, Reply, Seal, Word};
-use super::pipe::{self, interrupted, Gauge, GLANCE};
+use super::pipe::{interrupted, Gauge, GLANCE};
 use super::{Exit, Failure};
+use lobby::Lobby;
+use target::Target;
 
 /// How long to look again where nobody rings.
 const NAP: Duration = Duration::from_millis(2);
@@ -79,11 +83,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let target = Target::open(arguments.output.clone())?;
     let channels = arguments.membership.join(Options::new(&arguments.name));
     let channels = channels.map_err(|error| arguments.membership.explain(error))?;
-    let mut lobby = Lobby {
-        channels: &channels,
-        from: arguments.from.as_deref().map(Name::new),
-        guests: Vec::new(),
-    };
+    let mut lobby = Lobby::new(&channels, arguments.from.as_deref().map(Name::new));
     let now = Instant::now();
     let end = arguments.wait.and_then(|wait| now.checked_add(wait));
     let first = lobby.wait(end, &interrupt, |message| {
@@ -117,161 +117,6 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         receiving.receive_lines(message, arguments.count)
     } else {
         receiving.receive_stream()
-    }
-}
-
-/// Where all goes.
-struct Target {
-    file: File,
-    name: String,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A file, which is emptied when there is something for it.
-    File,
-    /// Stdout, a pipe or a device.
-    Other,
-}
-
-impl Target {
-    fn open(path: Option<PathBuf>) -> Result<Self, Failure> {
-        let Some(path) = path else {
-            // Not by way of std's, which looks for the ends of lines.
-            let file = io::stdout().as_fd().try_clone_to_owned();
-            let file = file.map_err(|error| cannot_write("stdout", &error))?;
-            return Ok(Self {
-                file: File::from(file),
-                name: "stdout".to_owned(),
-                kind: Kind::Other,
-            });
-        };
-        let name = path.display().to_string();
-        let options = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .clone();
-        let opened = options.open(&path).and_then(|file| {
-            let kind = if file.metadata()?.is_file() {
-                Kind::File
-            } else {
-                Kind::Other
-            };
-            Ok((file, kind))
-        });
-        let (file, kind) = opened.map_err(|error| cannot_write(&name, &error))?;
-        Ok(Self { file, name, kind })
-    }
-
-    /// Makes ready for what has begun to come.
-    fn begin(&self) -> Result<(), Failure> {
-        if self.kind == Kind::File {
-            let emptied = self.file.set_len(0);
-            emptied.map_err(|error| cannot_write(&self.name, &error))?;
-        }
-        Ok(())
-    }
-}
-
-fn cannot_write(name: &str, error: &io::Error) -> Failure {
-    Failure::new(format!(
-        "cannot write to {name}: {error}; name a file that you may write to"
-    ))
-}
-
-/// Everybody who might send.
-struct Lobby<'c> {
-    channels: &'c Channels,
-    from: Option<Name>,
-    guests: Vec<Guest>,
-}
-
-struct Guest {
-    slot: SlotIndex,
-    incarnation: u32,
-    /// Nothing once it has said something else.
-    connection: Option<Connection>,
-}
-
-impl Lobby<'_> {
-    /// Waits until `end` for a first message that is wanted.
-    fn wait(
-        &mut self,
-        end: Option<Instant>,
-        interrupt: &Interrupt,
-        is_wanted: impl Fn(&[u8]) -> bool,
-    ) -> Result<Option<(Connection, Vec<u8>)>, Failure> {
-        loop {
-            self.welcome()?;
-            for guest in &mut self.guests {
-                let Some(connection) = &mut guest.connection else {
-                    continue;
-                };
-                let message = match connection.receiver().try_recv() {
-                    Ok(None) => continue,
-                    Ok(Some(message)) => is_wanted(message).then(|| message.to_vec()),
-                    Err(_) => None,
-                };
-                let connection = guest.connection.take();
-                if let Some(first) = connection.zip(message) {
-                    return Ok(Some(first));
-                }
-            }
-            if interrupt.came() || end.is_some_and(|end| Instant::now() >= end) {
-                return Ok(None);
-            }
-            self.sleep(interrupt);
-        }
-    }
-
-    /// Connects to those who have come.
-    fn welcome(&mut self) -> Result<(), Failure> {
-        let peers = self.channels.peers();
-        let peers = peers.map_err(|evicted: Evicted| Failure::new(evicted))?;
-        self.guests.retain(|guest| {
-            peers
-                .iter()
-                .any(|peer| (peer.slot, peer.incarnation) == (guest.slot, guest.incarnation))
-        });
-        for peer in peers.iter().filter(|peer| peer.lives) {
-            let is_other = self.from.is_some_and(|from| from != peer.name);
-            let is_known = self.guests.iter().any(|guest| guest.slot == peer.slot);
-            if is_other || is_known {
-                continue;
-            }
-            match self.channels.connect_to(peer.slot) {
-                Ok(connection) => self.guests.push(Guest {
-                    slot: peer.slot,
-                    incarnation: peer.incarnation,
-                    connection: Some(connection),
-                }),
-                Err(ConnectError::Slot(_)) => {}
-                Err(error) => return Err(Failure::new(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Sleeps until anybody rings, for a moment if somebody cannot.
-    fn sleep(&mut self, interrupt: &Interrupt) {
-        let connections = self.guests.iter_mut();
-        let connections = connections.filter_map(|guest| guest.connection.as_mut());
-        let mut receivers: Vec<&mut Receiver> = connections.map(Connection::receiver).collect();
-        let wait = receivers
-            .iter_mut()
-            // The next look tells of one that is broken.
-            .map(|receiver| receiver.arm().unwrap_or(Wait::Briefly))
-            .fold(Wait::UntilRung, Wait::sooner);
-        let mut fds = vec![interrupt.as_fd()];
-        fds.extend(receivers.iter().map(AsFd::as_fd));
-        let limit = match wait {
-            Wait::Ready => Duration::ZERO,
-            Wait::Briefly => NAP,
-            Wait::UntilRung => GLANCE,
-        };
-        pipe::sleep_for(&fds, limit);
     }
 }
 
