@@ -71,7 +71,7 @@ fn keep(seat: &Seat, mut peer: Peer, stop: &OwnedFd, pulse: &Pulse) {
             }
             pulse.beat();
             if peer.relieve() {
-                // There were rings in them, perhaps.
+                // Somebody who is about to sleep may have counted on them.
                 pulse.wake();
             }
             next_beat = Deadline::after(pulse.interval());

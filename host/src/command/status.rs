@@ -24,7 +24,7 @@ Examples:
 PENDING are doorbells that were rung and that the client has not taken. A server sees no others: rings go
 from peer to peer, and one that was taken has left no trace. Those that stay mean that the client does not
 take its interrupts: it hangs, is stopped, has the vector masked, or polls the memory instead. Host processes that
-use channels hear each ring without taking it: theirs only grow, to no harm.
+use channels hear each ring at once and take it with their next heartbeat.
 The time beside them is from the first of the looks that have found them; the server looks when it is asked.
 
 Exit status: 0 if the server answered, 2 if not.";

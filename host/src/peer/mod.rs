@@ -200,18 +200,21 @@ impl Peer {
         &self.mapping
     }
 
-    /// Empties those counters of its own that are full, which only harm can do: on a full one a ring is lost, or waits.
-    /// Returns whether there were any.
+    /// Empties the counters of its own, and returns whether any was rung. Others who wait for the same vector may miss that ring by
+    /// it, and have to be woken otherwise.
+    ///
+    /// A counter that only grows says to whoever looks at it that nobody hears; and one that somebody has filled, which only harm
+    /// does, loses rings or makes those wait who ring.
     pub(crate) fn relieve(&self) -> bool {
         let mut fds: Vec<PollFd<'_>> = self
             .everywhere()
-            .map(|(_, eventfd)| PollFd::new(eventfd, PollFlags::OUT))
+            .map(|(_, eventfd)| PollFd::new(eventfd, PollFlags::IN))
             .collect();
         if Deadline::after(Duration::ZERO).poll(&mut fds).is_err() {
             return false;
         }
-        let full = self.everywhere().zip(&fds);
-        full.filter(|(_, fd)| !fd.revents().contains(PollFlags::OUT))
+        let rung = self.everywhere().zip(&fds);
+        rung.filter(|(_, fd)| fd.revents().contains(PollFlags::IN))
             .filter(|((_, eventfd), _)| eventfd::take(eventfd) == Ok(true))
             .count()
             > 0

@@ -127,9 +127,15 @@ impl Config {
     /// - [`ConfigError::Vectors`]: no vectors, or more than a device can have.
     /// - [`ConfigError::MaxClients`]: no clients, or more than this program serves.
     /// - [`ConfigError::PosixName`]: a name that `shm_open` does not take.
+    /// - [`ConfigError::AdminSocket`]: it would be where the clients connect.
     /// - [`ConfigError::Mode`]: bits other than permissions.
     pub fn check(&self) -> Result<(), ConfigError> {
         size::check(self.size_bytes).map_err(ConfigError::Size)?;
+        if matches!(&self.admin, AdminSocket::At(path) if *path == self.socket) {
+            return Err(ConfigError::AdminSocket {
+                path: self.socket.clone(),
+            });
+        }
         if !(1..=MAX_VECTORS).contains(&self.vectors) {
             return Err(ConfigError::Vectors {
                 vectors: self.vectors,
@@ -172,6 +178,11 @@ pub enum ConfigError {
         /// The name asked for.
         name: String,
     },
+    /// The admin socket has the path of the socket.
+    AdminSocket {
+        /// The path of both.
+        path: PathBuf,
+    },
     /// The mode has bits other than permissions.
     Mode {
         /// The mode asked for.
@@ -192,6 +203,11 @@ impl fmt::Display for ConfigError {
             Self::PosixName { name } => write!(
                 f,
                 "'{name}' cannot name a POSIX shared memory object: write one component of a path, such as ivshmem"
+            ),
+            Self::AdminSocket { path } => write!(
+                f,
+                "the admin socket cannot be at {} too, where the clients connect: give it another path",
+                path.display()
             ),
             Self::Mode { mode } => write!(f, "the mode {mode:#o} is not within 0 to 0o777"),
         }

@@ -11,10 +11,15 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::common::{counter, eventually, ring, RawClient, LIMIT};
+use ivshmem::channel::Format;
+use ivshmem::{PeerId, VectorIndex};
 use ivshmem_host::admin::{socket_beside, Admin, AdminError, Peer as PeerStatus, Status};
+use ivshmem_host::channel::Options;
 use ivshmem_host::mapping::Mapping;
 use ivshmem_host::peer::Peer;
-use ivshmem_host::server::{AdminSocket, Backing, BindError, Config, RunningServer, Server};
+use ivshmem_host::server::{
+    AdminSocket, Backing, BindError, Config, ConfigError, RunningServer, Server,
+};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use tempfile::TempDir;
 
@@ -127,6 +132,47 @@ fn messages_that_wait_for_a_client_are_counted_and_so_are_those_sent() {
     drop(sleeper);
     assert!(server.wait_for_clients(0, LIMIT));
     assert_eq!(status(&server).counters.messages_sent, 303);
+}
+
+/// A member of a region hears rings without taking them; if it never did, its counters would say that nobody hears.
+#[test]
+fn doorbells_of_members_are_taken_with_the_next_heartbeat() {
+    let (_directory, server) = start(2);
+    let format = Format {
+        slots: 4,
+        ..Format::default()
+    };
+    let options = Options::new("member").format(Some(format));
+    let _member = options.join_server(server.socket()).unwrap();
+    let mut ringer = Peer::connect(server.socket()).unwrap();
+    let member = PeerId(0);
+    let is_known = |ringer: &Peer| ringer.vectors_of(member) == Some(2);
+    assert!(ringer.wait_until(LIMIT, is_known).unwrap());
+    for _ in 0..3 {
+        ringer.ring(member, VectorIndex(1)).unwrap();
+        eventually("they are taken", || {
+            let status = status(&server);
+            peer(&status, 0).doorbells.as_ref().unwrap().pending == 0
+        });
+    }
+}
+
+#[test]
+fn the_admin_socket_is_not_where_the_clients_connect() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ivshmem.sock");
+    let mut config = Config::new(&path, SIZE, 1);
+    config.admin = AdminSocket::At(path.clone());
+    let error = Server::bind(config).unwrap_err();
+    assert_eq!(
+        error,
+        BindError::Config(ConfigError::AdminSocket { path: path.clone() })
+    );
+    assert!(
+        error.to_string().contains("give it another path"),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -26,7 +26,7 @@ Keys: q ends it, s sorts by the next column, p pauses, up and down (k and j) cho
 BEAT is how long ago the heartbeat was last seen to move. Messages per second are counted where the frames
 are still in the ring, else reckoned from those that are. FILL is of the fullest ring that the member reads. WAITS is
 how it waits for messages: it sleeps until it is rung, or polls; a number with ! behind that are doorbells that it
-has not taken, where the server tells (host processes hear them without taking them).
+has not taken, where the server tells (host processes take them with each heartbeat).
 
 Exit status: 0 if all is well, 1 if the memory holds something else than a region, 2 if it could not be looked at.";
 
