@@ -2,7 +2,7 @@
 //! The speed of channels, against what they are made of and against the rings of other crates.
 //!
 //! `cargo bench --bench channel` prints a table and which goals it misses; with `-- --gate` it fails if a ratio misses its goal
-//! by more than the slack that a busy machine needs, five times. Only ratios mean something, and only within one group: all its cases are timed in turn, for
+//! by more than the slack that a busy machine needs, again and again. Only ratios mean something, and only within one group: all its cases are timed in turn, for
 //! a few milliseconds each, on two pinned cores, and a timing during which the [placement](cores) of the cores changed is
 //! dropped. For steady figures give it the cores alone: `chrt -f 20 cargo bench --bench channel`.
 
@@ -34,8 +34,10 @@ const DISTANT_SLACK: f64 = 15.0;
 const SMALL: usize = 64;
 /// How often a goal may be missed before the gate fails: interference passes, slowness does not.
 const MISSES: usize = 5;
+/// The same of streams, each of which begins in a state of its own: two of three in the slower one have been seen.
+const STREAM_MISSES: usize = 16;
 /// How often the gate measures a group at most, where the machine does not hold still for a verdict.
-const TRIES: usize = 12;
+const TRIES: usize = 32;
 
 /// What a measurement says of a goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,10 @@ fn main() -> ExitCode {
 /// It is made anew for each try: which of its two states a stream is in may hold for as long as its rings are where they are.
 fn measure(make: fn() -> Group, cores: Cores, tries: usize) -> bool {
     let mut group = make();
+    let misses_allowed = match group.motion {
+        Motion::RoundTrip | Motion::Wake => MISSES,
+        Motion::Stream => STREAM_MISSES,
+    };
     let mut open: Vec<(Goal, usize)> = group.goals.iter().map(|goal| (*goal, 0)).collect();
     for _ in 0..tries {
         let shown = group.measure(cores);
@@ -80,7 +86,7 @@ fn measure(make: fn() -> Group, cores: Cores, tries: usize) -> bool {
             *misses += usize::from(verdict == Verdict::Missed);
             verdict != Verdict::Held
         });
-        if open.is_empty() || open.iter().any(|(_, misses)| *misses == MISSES) {
+        if open.is_empty() || open.iter().any(|(_, misses)| *misses == misses_allowed) {
             break;
         }
         group = make();
