@@ -26,10 +26,12 @@
 mod doorbells;
 mod error;
 mod former;
+mod joining;
 mod link;
 mod reconnect;
 #[cfg(feature = "tokio")]
 pub mod tasks;
+mod vectors;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,22 +39,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ivshmem::{PeerId, SharedMemory, VectorIndex};
-use rustix::event::{PollFd, PollFlags};
+use ivshmem::{PeerId, SharedMemory};
 
 pub use doorbells::Doorbells;
 pub(crate) use error::Unopened;
 pub use error::{ConnectError, EventError, OpenError, ReceiveError, RingError, Step};
+pub(crate) use joining::Joined;
 pub use reconnect::ReconnectError;
 
 pub use crate::session::Event;
 
 use crate::deadline::Deadline;
-use crate::eventfd;
 use crate::mapping::Mapping;
 use crate::pci::{self, Device};
 use crate::session::{Outcome, Session};
-use former::{numbered, Former};
+use former::Former;
 use link::{Link, Received};
 
 /// How long [`Peer::connect`] waits for the server.
@@ -200,31 +201,6 @@ impl Peer {
         &self.mapping
     }
 
-    /// Empties the counters of its own, and returns whether any was rung. Others who wait for the same vector may miss that ring by
-    /// it, and have to be woken otherwise.
-    ///
-    /// A counter that only grows says to whoever looks at it that nobody hears; and one that somebody has filled, which only harm
-    /// does, loses rings or makes those wait who ring.
-    pub(crate) fn relieve(&self) -> bool {
-        let mut fds: Vec<PollFd<'_>> = self
-            .everywhere()
-            .map(|(_, eventfd)| PollFd::new(eventfd, PollFlags::IN))
-            .collect();
-        if Deadline::after(Duration::ZERO).poll(&mut fds).is_err() {
-            return false;
-        }
-        let rung = self.everywhere().zip(&fds);
-        rung.filter(|(_, fd)| fd.revents().contains(PollFlags::IN))
-            .filter(|((_, eventfd), _)| eventfd::take(eventfd) == Ok(true))
-            .count()
-            > 0
-    }
-
-    /// Returns all vectors at which this peer is rung, in the groups of servers before too.
-    fn everywhere(&self) -> impl Iterator<Item = (VectorIndex, &Arc<OwnedFd>)> {
-        numbered(self.own()).chain(self.former.own())
-    }
-
     /// Returns the doorbells of all peers, as far as the server's messages are taken in now or later: for channels
     /// that live on other threads than this peer.
     #[must_use]
@@ -247,84 +223,6 @@ impl Peer {
     #[must_use]
     pub fn vectors_of(&self, peer: PeerId) -> Option<usize> {
         self.eventfds(peer).map(<[_]>::len)
-    }
-
-    /// Rings `vector` of `peer`, which may be this peer itself.
-    ///
-    /// What was written to the memory before is seen by the peer that wakes up from it. A guest's device does not say whether
-    /// there is such a peer.
-    ///
-    /// # Errors
-    ///
-    /// - [`RingError::UnknownPeer`]: it has not joined, or has left.
-    /// - [`RingError::UnknownVector`]: it has fewer vectors.
-    /// - [`RingError::Device`]: a guest's device cannot.
-    /// - [`RingError::System`]: the system refused.
-    pub fn ring(&self, peer: PeerId, vector: VectorIndex) -> Result<(), RingError> {
-        if let Some(device) = &self.device {
-            return device.ring(peer, vector).map_err(RingError::Device);
-        }
-        eventfd::ring(self.eventfd(peer, vector)?).map_err(RingError::System)
-    }
-
-    /// Waits for at most `limit` until `vector` of this peer is rung, and returns whether it was.
-    ///
-    /// All rings up to now are used up by it.
-    ///
-    /// # Errors
-    ///
-    /// - [`RingError::NoVector`]: this peer has fewer vectors.
-    /// - [`RingError::System`]: the system refused.
-    pub fn wait(&self, vector: VectorIndex, limit: Duration) -> Result<bool, RingError> {
-        self.own_eventfd(vector)?;
-        let rung = self.wait_for(|own| own == vector, Deadline::after(limit))?;
-        Ok(!rung.is_empty())
-    }
-
-    /// Waits for at most `limit` until any vector of this peer is rung, and returns those that were, ascending.
-    ///
-    /// All their rings up to now are used up by it. None are returned if the time has passed.
-    ///
-    /// # Errors
-    ///
-    /// - [`RingError::System`]: the system refused.
-    pub fn wait_any(&self, limit: Duration) -> Result<Vec<VectorIndex>, RingError> {
-        let mut rung = self.wait_for(|_| true, Deadline::after(limit))?;
-        rung.sort_unstable();
-        rung.dedup();
-        Ok(rung)
-    }
-
-    /// Waits until one of the own vectors that are `wanted` is rung, and returns those that were, in any order.
-    fn wait_for(
-        &self,
-        wanted: impl Fn(VectorIndex) -> bool,
-        deadline: Deadline,
-    ) -> Result<Vec<VectorIndex>, RingError> {
-        let own: Vec<_> = self
-            .everywhere()
-            .filter(|&(vector, _)| wanted(vector))
-            .collect();
-        let mut fds: Vec<PollFd<'_>> = own
-            .iter()
-            .map(|(_, eventfd)| PollFd::new(eventfd, PollFlags::IN))
-            .collect();
-        let mut rung = Vec::new();
-        while rung.is_empty() && deadline.poll(&mut fds).map_err(RingError::System)? > 0 {
-            for ((vector, eventfd), fd) in own.iter().zip(&fds) {
-                if !fd.revents().is_empty() && eventfd::take(eventfd).map_err(RingError::System)? {
-                    rung.push(*vector);
-                }
-            }
-        }
-        Ok(rung)
-    }
-
-    /// Returns the descriptor that is readable while `vector` of this peer is rung.
-    #[must_use]
-    pub fn vector_fd(&self, vector: VectorIndex) -> Option<BorrowedFd<'_>> {
-        let eventfd = self.own().get(usize::from(vector.0));
-        eventfd.map(AsFd::as_fd)
     }
 
     /// Returns the descriptor that is readable when [`Peer::next_event`] has something to take in;
@@ -427,27 +325,6 @@ impl Peer {
             None => self.session.own(),
         }
     }
-
-    /// Returns the eventfd of `vector` of this peer.
-    fn own_eventfd(&self, vector: VectorIndex) -> Result<&Arc<OwnedFd>, RingError> {
-        let own = self.own();
-        own.get(usize::from(vector.0)).ok_or(RingError::NoVector {
-            vector,
-            vectors: own.len(),
-        })
-    }
-
-    /// Returns the eventfd of `vector` of `peer`.
-    fn eventfd(&self, peer: PeerId, vector: VectorIndex) -> Result<&Arc<OwnedFd>, RingError> {
-        let eventfds = self.eventfds(peer).ok_or(RingError::UnknownPeer { peer })?;
-        eventfds
-            .get(usize::from(vector.0))
-            .ok_or(RingError::UnknownVector {
-                peer,
-                vector,
-                vectors: eventfds.len(),
-            })
-    }
 }
 
 /// What taking in a message has brought.
@@ -458,78 +335,4 @@ enum Taken {
     NoChange,
     /// No message.
     Nothing,
-}
-
-/// A connection on which the handshake is done, up to the first vector of its own.
-#[derive(Debug)]
-pub(crate) struct Joined {
-    link: Link,
-    session: Session<Arc<OwnedFd>>,
-    id: PeerId,
-    mapping: Mapping,
-}
-
-impl Joined {
-    /// Joins the server at `path`.
-    pub(crate) fn at(path: &Path, deadline: Deadline) -> Result<Self, ConnectError> {
-        let mut handshake = Handshake {
-            link: Link::open(path, deadline)?,
-            session: Session::new(),
-            deadline,
-        };
-        let id = handshake.until(Step::Identity, |outcome| match outcome {
-            Outcome::Identity(id) => Some(id),
-            _ => None,
-        })?;
-        let memory = handshake.until(Step::Memory, |outcome| match outcome {
-            Outcome::Memory(memory) => Some(memory),
-            _ => None,
-        })?;
-        let mapping = Mapping::of(memory).map_err(ConnectError::Memory)?;
-        while handshake.session.own().is_empty() {
-            handshake.step(Step::OwnVector)?;
-        }
-        Ok(Self {
-            link: handshake.link,
-            session: handshake.session,
-            id,
-            mapping,
-        })
-    }
-}
-
-/// A connection on which the handshake is under way.
-struct Handshake {
-    link: Link,
-    session: Session<Arc<OwnedFd>>,
-    deadline: Deadline,
-}
-
-impl Handshake {
-    /// Takes in the next message; `step` is what it is waited for.
-    fn step(&mut self, step: Step) -> Result<Outcome<Arc<OwnedFd>>, ConnectError> {
-        if self.deadline.remaining().is_zero() {
-            return Err(ConnectError::Timeout(step));
-        }
-        match self.link.receive(self.deadline)? {
-            Received::Message(message) => {
-                Ok(self.session.take(message).map_err(ReceiveError::from)?)
-            }
-            Received::Nothing => Err(ConnectError::Timeout(step)),
-            Received::End => Err(ConnectError::Closed(step)),
-        }
-    }
-
-    /// Takes in messages until `wanted` finds what it wants in one.
-    fn until<T>(
-        &mut self,
-        step: Step,
-        wanted: impl Fn(Outcome<Arc<OwnedFd>>) -> Option<T>,
-    ) -> Result<T, ConnectError> {
-        loop {
-            if let Some(found) = wanted(self.step(step)?) {
-                return Ok(found);
-            }
-        }
-    }
 }
