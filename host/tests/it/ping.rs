@@ -2,7 +2,7 @@
 //! The command `ivshmem ping`: whom it finds, what it tells, how it ends.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -296,13 +296,7 @@ fn a_closed_stdout_ends_it_quietly() {
     let place = Place::server();
     let _idle = place.join("guest-a");
     let mut command = place.command(&["ping", "guest-a", "-i", "0.01"]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let ended = Ended::of(child.wait_with_output().unwrap());
+    let ended = Ended::without_reader(&mut command);
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
 }
 

@@ -132,6 +132,17 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Runs a command whose stdout nobody reads any more.
+    pub fn without_reader(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        Self::of(child.wait_with_output().unwrap())
+    }
+
     pub fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),

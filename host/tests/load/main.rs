@@ -4,7 +4,7 @@
 //! Times are for the benchmark of the same name, which puts a larger load on it.
 
 // The times that the benchmark prints.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "made for the benchmark, which uses all of it")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -4,14 +4,8 @@
 use ivshmem::channel::{Broken, Endpoint, Event, EventKind, RecvError, SendError, Wait};
 
 use super::role::Role;
-use crate::party::{Party, Side};
+use crate::party::{Party, Side, BRIEF_NS, PATIENCE_NS};
 use crate::Failure;
-
-/// How long a message, or somebody who has died, may be waited for.
-const PATIENCE_NS: u64 = 30_000_000_000;
-
-/// How long one sleeps who waits for somebody to come: nobody rings then.
-const BRIEF_NS: u64 = 1_000_000;
 
 /// A role in the region.
 #[derive(Debug)]

@@ -5,11 +5,8 @@ use core::ops::ControlFlow;
 
 use ivshmem::channel::{Idle, Wait};
 
-use super::{Party, Side};
+use super::{Party, Side, PATIENCE_NS};
 use crate::Failure;
-
-/// How long another member may take for anything. The host boots machines and builds things meanwhile.
-const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// Looks at the memory between two looks at the clock.
 const SPINS: u32 = 1024;

@@ -31,10 +31,10 @@ pub const LIMIT_NS: u64 = 2_000_000_000;
 const BEAT_NS: u64 = LIMIT_NS / 20;
 
 /// How long another member may take to come. The host boots machines and builds things meanwhile.
-const PATIENCE_NS: u64 = 30_000_000_000;
+pub(crate) const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// How long one sleeps that is told to sleep briefly.
-const BRIEF_NS: u64 = 1_000_000;
+pub(crate) const BRIEF_NS: u64 = 1_000_000;
 
 /// Others that are kept in mind.
 const MAX_OTHERS: usize = 16;
