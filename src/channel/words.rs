@@ -8,7 +8,7 @@
 
 use core::sync::atomic::{fence, AtomicU64, Ordering};
 
-use crate::memory::full_fence;
+use crate::memory::{full_fence, Circular};
 use crate::SharedMemory;
 
 /// Words of 64 bits, little-endian, that can be looked at.
@@ -17,10 +17,16 @@ pub(crate) trait Loads: Clone {
     fn load(&self, offset: usize, order: Ordering) -> u64;
 }
 
-/// Words, and bytes between them, that can be written as well.
+/// Words that can be written as well.
 pub(crate) trait Words: Loads {
     /// One of the words.
     type Word: Word;
+
+    /// A part of them that is gone round.
+    type Circle: Circle;
+
+    /// Finds such a part, of a power of two of bytes; nothing if it is not there.
+    fn circle(&self, offset: usize, len_bytes: usize) -> Option<Self::Circle>;
 
     /// Finds a word that is looked at often.
     fn word(&self, offset: usize) -> Self::Word;
@@ -33,21 +39,25 @@ pub(crate) trait Words: Loads {
 
     /// A fence, of all threads of all machines.
     fn fence(&self, order: Ordering);
+}
 
-    /// Copies bytes out. What a peer writes meanwhile may be seen in part.
-    fn read(&self, offset: usize, target: &mut [u8]);
+/// A part of [`Words`] that is gone round. Positions are multiples of 8, and count bytes for ever.
+pub(crate) trait Circle {
+    /// Loads the word at a position.
+    fn load(&self, position: u64, order: Ordering) -> u64;
 
-    /// Copies bytes in.
-    fn write(&self, offset: usize, source: &[u8]);
+    /// Stores the word at a position.
+    fn store(&self, position: u64, value: u64, order: Ordering);
 
-    /// Says that the line of the cache at `offset` is about to be written.
-    fn expect_write(&self, offset: usize) {
-        let _ = offset;
-    }
+    /// Copies bytes out, none of them from beyond the end. What a peer writes meanwhile may be seen in part.
+    fn read(&self, position: u64, target: &mut [u8]);
 
-    /// Copies bytes in, what lies in the first line of the cache last.
-    fn write_first_line_last(&self, offset: usize, source: &[u8]) {
-        self.write(offset, source);
+    /// Copies bytes in, none of them to beyond the end, what lies in the first line of the cache last.
+    fn write(&self, position: u64, source: &[u8]);
+
+    /// Says that the line of the cache at a position is about to be written.
+    fn expect_write(&self, position: u64) {
+        let _ = position;
     }
 }
 
@@ -87,6 +97,11 @@ impl Loads for SharedMemory<'_> {
 
 impl<'m> Words for SharedMemory<'m> {
     type Word = &'m AtomicU64;
+    type Circle = Circular<'m>;
+
+    fn circle(&self, offset: usize, len_bytes: usize) -> Option<Circular<'m>> {
+        self.circular(offset, len_bytes)
+    }
 
     fn word(&self, offset: usize) -> &'m AtomicU64 {
         let word = self.atomic_u64(offset);
@@ -125,28 +140,34 @@ impl<'m> Words for SharedMemory<'m> {
             order => fence(order),
         }
     }
+}
 
-    #[inline]
-    fn read(&self, offset: usize, target: &mut [u8]) {
-        let inside = SharedMemory::read(self, offset, target);
+impl Circle for Circular<'_> {
+    #[inline(always)]
+    fn load(&self, position: u64, order: Ordering) -> u64 {
+        Word::load(&self.word(position), order)
+    }
+
+    #[inline(always)]
+    fn store(&self, position: u64, value: u64, order: Ordering) {
+        Word::store(&self.word(position), value, order);
+    }
+
+    #[inline(always)]
+    fn read(&self, position: u64, target: &mut [u8]) {
+        let inside = Circular::read(self, position, target);
         debug_assert!(inside.is_ok(), "{inside:?}");
     }
 
-    #[inline]
-    fn write(&self, offset: usize, source: &[u8]) {
-        let inside = SharedMemory::write(self, offset, source);
+    #[inline(always)]
+    fn write(&self, position: u64, source: &[u8]) {
+        let inside = self.write_first_line_last(position, source);
         debug_assert!(inside.is_ok(), "{inside:?}");
     }
 
-    #[inline]
-    fn expect_write(&self, offset: usize) {
-        SharedMemory::expect_write(self, offset);
-    }
-
-    #[inline]
-    fn write_first_line_last(&self, offset: usize, source: &[u8]) {
-        let inside = SharedMemory::write_first_line_last(self, offset, source);
-        debug_assert!(inside.is_ok(), "{inside:?}");
+    #[inline(always)]
+    fn expect_write(&self, position: u64) {
+        Circular::expect_write(self, position);
     }
 }
 

@@ -41,9 +41,9 @@ pub(super) unsafe fn copy(
     if len < SHORT {
         // SAFETY: the caller gives the same guarantees.
         unsafe { processor::copy_short(to, from, len, shared) };
-    } else if strategy == CopyStrategy::WORDS {
-        // SAFETY: the caller gives the same guarantees.
-        unsafe { words(to, from, len, shared) };
+    } else if processor::is_medium(len) {
+        // SAFETY: the caller gives the same guarantees, and the length is what is asked for.
+        unsafe { processor::copy_medium(strategy.0, to, from, len) };
     } else {
         // SAFETY: the caller gives the same guarantees.
         unsafe { processor::copy_long(strategy.0, to, from, len, shared) };

@@ -25,6 +25,7 @@
 //! it is a value that changed.
 #![allow(unsafe_code)]
 
+mod circular;
 mod copy;
 #[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "x86_64/mod.rs")]
 #[cfg_attr(not(all(target_arch = "x86_64", not(miri))), path = "portable.rs")]
@@ -40,6 +41,7 @@ use core::sync::atomic::AtomicU32;
 #[cfg(target_has_atomic = "64")]
 use core::sync::atomic::AtomicU64;
 
+pub(crate) use circular::Circular;
 use copy::Shared;
 pub use strategy::CopyStrategy;
 
@@ -174,41 +176,6 @@ impl<'m> SharedMemory<'m> {
         // 2. `source` is borrowed, so nobody writes to it, and it is not shared memory (`new`).
         unsafe { copy::copy(to, from, len, Shared::Target, self.strategy) };
         Ok(())
-    }
-
-    /// As [`SharedMemory::write`], but where it begins inside a line of the cache, what lies in that line is written after the rest,
-    /// for a peer that looks at that line all the time.
-    ///
-    /// # Errors
-    ///
-    /// As for [`SharedMemory::write`].
-    #[inline]
-    pub(crate) fn write_first_line_last(
-        &self,
-        offset: usize,
-        source: &[u8],
-    ) -> Result<(), AccessError> {
-        let first = (self.base.as_ptr() as usize)
-            .wrapping_add(offset)
-            .wrapping_neg()
-            % LINE;
-        if first == 0
-            || source.len() <= first
-            || processor::is_backward(self.strategy.0, source.len())
-        {
-            return self.write(offset, source);
-        }
-        let (first, rest) = source.split_at(first);
-        self.write(offset + first.len(), rest)?;
-        self.write(offset, first)
-    }
-
-    /// Has the processor fetch the line of the cache at `offset` for writing, if it is inside this view.
-    #[inline]
-    pub(crate) fn expect_write(&self, offset: usize) {
-        if offset < self.len_bytes {
-            processor::expect_write(self.base.as_ptr().wrapping_add(offset));
-        }
     }
 
     /// Sets the `len_bytes` bytes at `offset` to `value`.

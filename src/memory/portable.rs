@@ -22,9 +22,21 @@ pub(super) fn full_fence() {
 pub(super) const fn expect_write(_: *const u8) {}
 
 /// Returns whether a copy of `len` bytes writes what comes first last.
-pub(super) const fn is_backward(_: Means, _: usize) -> bool {
+pub(super) const fn is_backward(_: usize) -> bool {
     false
 }
+
+/// Returns whether [`copy_medium`] copies `len` bytes.
+pub(super) const fn is_medium(_: usize) -> bool {
+    false
+}
+
+/// Copies nothing, since nobody may call it.
+///
+/// # Safety
+///
+/// [`is_medium`] must say so.
+pub(super) const unsafe fn copy_medium(_: Means, _: *mut u8, _: *const u8, _: usize) {}
 
 /// Copies `len` bytes.
 ///

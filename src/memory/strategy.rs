@@ -23,8 +23,10 @@ bitflags::bitflags! {
     ///
     /// Invariant: in a [`CopyStrategy`], `AVX` and `AVX512` are set only if the processor has them and
     /// the system saves them.
+    ///
+    /// As wide as an address, since every view has them: padding beside them is copied too, in pieces, and then waited for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(super) struct Means: u8 {
+    pub(super) struct Means: usize {
         /// `rep movsb`.
         const STRINGS = 1;
         /// Registers of 16 bytes.

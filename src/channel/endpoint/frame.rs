@@ -19,6 +19,7 @@ pub struct Frame<'r, 'm, D> {
 }
 
 impl<'r, 'm, D: Doorbell> Frame<'r, 'm, D> {
+    #[inline]
     pub(super) fn new(
         receiver: &'r mut Receiver<'m, D>,
         peeked: Peeked,
@@ -56,6 +57,7 @@ impl<'r, 'm, D: Doorbell> Frame<'r, 'm, D> {
     }
 
     /// Copies as much as fits to the start of `target`, and returns how many bytes that is.
+    #[inline]
     pub fn copy_to(&self, target: &mut [u8]) -> usize {
         let len = target.len().min(self.len());
         let copied = target
@@ -91,6 +93,7 @@ impl<'r, 'm, D: Doorbell> Frame<'r, 'm, D> {
     /// # Errors
     ///
     /// - [`Broken`]: the connection has come to its end, and what was read may be of a later one.
+    #[inline]
     pub fn release(self) -> Result<(), Broken> {
         self.receiver.verify()?;
         // Reading may have taken any time.

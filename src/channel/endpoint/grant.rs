@@ -19,6 +19,7 @@ pub struct Grant<'s, 'm, D> {
 }
 
 impl<'s, 'm, D: Doorbell> Grant<'s, 'm, D> {
+    #[inline]
     pub(super) fn new(sender: &'s mut Sender<'m, D>, granted: Granted) -> Result<Self, SendError> {
         let memory = sender.payload(&granted)?;
         Ok(Self {
@@ -45,6 +46,7 @@ impl<'s, 'm, D: Doorbell> Grant<'s, 'm, D> {
     /// # Errors
     ///
     /// - [`AccessError::OutOfBounds`]: they do not lie inside the room; nothing is written.
+    #[inline]
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), AccessError> {
         self.memory.write(offset, bytes)
     }
@@ -76,6 +78,7 @@ impl<'s, 'm, D: Doorbell> Grant<'s, 'm, D> {
     /// # Errors
     ///
     /// - [`Broken`]: the connection has come to its end meanwhile.
+    #[inline]
     pub fn commit(self) -> Result<(), Broken> {
         let len = self.len();
         self.commit_first(len)
@@ -86,6 +89,7 @@ impl<'s, 'm, D: Doorbell> Grant<'s, 'm, D> {
     /// # Errors
     ///
     /// - [`Broken`]: the connection has come to its end meanwhile.
+    #[inline]
     pub fn commit_first(self, len: usize) -> Result<(), Broken> {
         // Writing may have taken any time.
         self.sender.check()?;

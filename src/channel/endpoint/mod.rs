@@ -57,7 +57,7 @@ pub use stream::{ByteReader, ByteStream, ByteWriter, StreamError};
 
 use super::doorbell::Doorbell;
 use super::member::Member;
-use super::ring::{Consumer, Place, Producer, Session};
+use super::ring::{Consumer, Place, Producer, Ring, Session};
 use super::slot::Phase;
 use super::watch::SlotIndex;
 use crate::SharedMemory;
@@ -150,7 +150,6 @@ impl<'m> Member<'m> {
         }
         *connected = incarnation;
 
-        let place = Place::new(region.geometry.ring_log2);
         let epoch = region.geometry.epoch;
         let there = Session::new(own.state.incarnation, incarnation).of_epoch(epoch);
         let back = Session::new(incarnation, own.state.incarnation).of_epoch(epoch);
@@ -160,19 +159,20 @@ impl<'m> Member<'m> {
             (peer, &peer_identity),
             doorbell,
         );
-        let producer = Producer::begin(outward, place, there);
-        let consumer = Consumer::begin(inward, place, back);
+        let producer = Producer::begin(outward, there);
+        let consumer = Consumer::begin(inward, back);
         Ok(Endpoint {
             sender: Sender::new(producer, link.clone()),
             receiver: Receiver::new(consumer, link),
         })
     }
 
-    /// Returns the memory of the ring from one slot to another.
-    fn ring(&self, from: u16, to: u16) -> Option<SharedMemory<'m>> {
+    /// Returns the ring from one slot to another.
+    fn ring(&self, from: u16, to: u16) -> Option<Ring<SharedMemory<'m>>> {
         let geometry = self.region.geometry;
         let offset = geometry.ring(from, to);
-        self.region.memory.region(offset, geometry.ring_len()).ok()
+        let memory = self.region.memory.region(offset, geometry.ring_len());
+        Ring::new(memory.ok()?, Place::new(geometry.ring_log2))
     }
 }
 

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::{Wait, PATIENCE};
 use crate::channel::doorbell::Doorbell;
 use crate::channel::ring::{Consumer, Peeked, RingError};
-use crate::channel::words::Words;
+use crate::channel::words::Circle;
 use crate::SharedMemory;
 
 /// How many frames one call passes at most, whatever the peer sends.
@@ -59,24 +59,27 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
         }
     }
 
-    /// Receives what usually comes, a message in one frame that fits, without what is needed for anything else. Nothing has
-    /// happened if it returns nothing.
+    /// Receives what usually comes, if it fits. Nothing has happened if it returns nothing.
     #[inline(always)]
     fn recv_usual(&mut self, target: &mut [u8]) -> Option<usize> {
-        if self.patience > 0 || self.is_inside || !self.link.is_intact(self.consumer.is_current()) {
-            return None;
-        }
-        let peeked = self.consumer.glance()?;
-        // An empty frame may end another.
-        if peeked.more || peeked.len == 0 {
-            return None;
-        }
+        let peeked = self.glance()?;
         let target = target.get_mut(..peeked.len)?;
-        Words::read(self.consumer.words(), peeked.payload, target);
+        Circle::read(self.consumer.data(), peeked.payload, target);
         self.consumer.verify().ok()?;
         self.message += 1;
         self.move_on(peeked);
         Some(peeked.len)
+    }
+
+    /// Returns what usually comes, a message in one frame, without what is needed for anything else.
+    #[inline(always)]
+    fn glance(&self) -> Option<Peeked> {
+        if self.patience > 0 || self.is_inside || !self.link.is_intact(self.consumer.is_current()) {
+            return None;
+        }
+        // An empty frame may end another.
+        let peeked = self.consumer.glance()?;
+        (!peeked.more && peeked.len > 0).then_some(peeked)
     }
 
     /// Receives whatever comes.
@@ -99,7 +102,11 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// - [`Broken`]: the connection has come to its end. What was sent before the peer left is received first.
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Frame<'_, 'm, D>>, Broken> {
-        match self.next()? {
+        let peeked = match self.glance() {
+            None => self.next()?,
+            usual => usual,
+        };
+        match peeked {
             Some(peeked) => self.frame(peeked).map(Some),
             None => Ok(None),
         }
@@ -108,7 +115,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// Returns the frame that was just found, in place.
     #[inline]
     pub(super) fn frame(&mut self, peeked: Peeked) -> Result<Frame<'_, 'm, D>, Broken> {
-        let payload = self.consumer.words().region(peeked.payload, peeked.len);
+        let payload = self.consumer.data().region(peeked.payload, peeked.len);
         match payload {
             Ok(memory) => Ok(Frame::new(self, peeked, memory)),
             Err(_) => Err(self.link.fail(RingError::Corrupt)),
@@ -254,7 +261,8 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
         from: usize,
         target: &mut [u8],
     ) -> Result<(), Broken> {
-        Words::read(self.consumer.words(), peeked.payload + from, target);
+        let position = peeked.payload + from as u64;
+        Circle::read(self.consumer.data(), position, target);
         self.verify()
     }
 

@@ -11,7 +11,7 @@ use super::{Wait, PATIENCE};
 use crate::channel::doorbell::Doorbell;
 use crate::channel::notify::Sleep;
 use crate::channel::ring::{Granted, Producer};
-use crate::channel::words::Words;
+use crate::channel::words::Circle;
 use crate::SharedMemory;
 
 /// The sending half of an [`Endpoint`](super::Endpoint).
@@ -90,7 +90,7 @@ impl<'m, D: Doorbell> Sender<'m, D> {
                 return Ok(());
             }
         }
-        self.push_any(message)?;
+        self.push(message)?;
         self.announce();
         Ok(())
     }
@@ -104,17 +104,6 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     /// Writes a message, to be announced.
     #[inline(always)]
     pub(super) fn push(&mut self, message: &[u8]) -> Result<(), SendError> {
-        if self.is_usual() {
-            if let Some(granted) = self.producer.glance(message.len()) {
-                self.producer.write(granted, message, false);
-                return Ok(());
-            }
-        }
-        self.push_any(message)
-    }
-
-    /// Writes a message whatever has to be done before.
-    fn push_any(&mut self, message: &[u8]) -> Result<(), SendError> {
         let granted = self.begin(message.len())?;
         self.write(granted, message, false);
         Ok(())
@@ -136,10 +125,10 @@ impl<'m, D: Doorbell> Sender<'m, D> {
             .iter()
             .fold(0_usize, |len, part| len.saturating_add(part.len()));
         let granted = self.begin(len)?;
-        let mut offset = granted.payload;
+        let mut position = granted.payload;
         for part in parts {
-            Words::write(self.producer.words(), offset, part);
-            offset += part.len();
+            Circle::write(self.producer.data(), position, part);
+            position += part.len() as u64;
         }
         self.finish(granted, len);
         Ok(())
@@ -214,6 +203,16 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     /// Finds room for a message of its own.
     #[inline(always)]
     pub(super) fn begin(&mut self, len: usize) -> Result<Granted, SendError> {
+        if self.is_usual() {
+            if let Some(granted) = self.producer.glance(len) {
+                return Ok(granted);
+            }
+        }
+        self.begin_any(len)
+    }
+
+    /// Finds room for a message whatever has to be done before.
+    fn begin_any(&mut self, len: usize) -> Result<Granted, SendError> {
         if self.is_inside {
             self.end_short()?;
         }
@@ -230,7 +229,6 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     }
 
     /// Finds room for a frame.
-    #[inline(always)]
     pub(super) fn grant(&mut self, len: usize) -> Result<Granted, SendError> {
         self.check()?;
         if len > self.longest() {
@@ -301,8 +299,9 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     }
 
     /// Returns the payload of a grant.
+    #[inline]
     pub(super) fn payload(&mut self, granted: &Granted) -> Result<SharedMemory<'m>, Broken> {
-        let payload = self.producer.words().region(granted.payload, granted.len);
+        let payload = self.producer.data().region(granted.payload, granted.len);
         payload.map_err(|_| self.link.give_up())
     }
 }

@@ -3,23 +3,22 @@
 
 use core::sync::atomic::Ordering;
 
-use super::frame::{Header, Key, Message, Place};
+use super::frame::{Header, Key, Message};
 use super::{
-    RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
+    Ring, RingError, Session, CONSUMER_SESSION, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
 };
 use crate::channel::notify::{Publisher, Sleep, Waiter};
-use crate::channel::words::{Word, Words};
+use crate::channel::words::{Circle, Word, Words};
 
 /// The reading side. Of the producer's words it reads headers, once each, and checks them.
 #[derive(Debug)]
 pub(crate) struct Consumer<W: Words> {
-    ring: W,
+    ring: Ring<W>,
     /// The own session, the other side's, and the tail.
     own: W::Word,
     other: W::Word,
     tail: W::Word,
     longest: usize,
-    place: Place,
     session: Session,
     key: Key,
     /// Where the next frame is. Invariant: a multiple of 8.
@@ -28,6 +27,8 @@ pub(crate) struct Consumer<W: Words> {
     begun: bool,
     /// The position that the producer knows of.
     published: u64,
+    /// How far the consumer goes before it lets the producer know again.
+    step: u64,
     /// How often nothing was found.
     looks: u32,
     space: Publisher<W>,
@@ -37,11 +38,14 @@ pub(crate) struct Consumer<W: Words> {
 /// Every so many looks that find nothing, one is also at the head, which is on a line of its own.
 const LOOKS_FOR_HEAD: u32 = 1 << 16;
 
+/// The producer is told how far the consumer has come so many times in each round: that costs both sides a line of the cache.
+const STEPS: u64 = 8;
+
 /// A frame that is there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peeked {
-    /// Offset of its payload in the ring's part of the region.
-    pub(crate) payload: usize,
+    /// The position of its payload.
+    pub(crate) payload: u64,
     /// Bytes of its payload; with it all of them are inside the ring.
     pub(crate) len: usize,
     /// Whether the message goes on in the next frame.
@@ -51,21 +55,22 @@ pub(crate) struct Peeked {
 }
 
 impl<W: Words> Consumer<W> {
-    /// Begins `session` on the ring in `ring`.
-    pub(crate) fn begin(ring: W, place: Place, session: Session) -> Self {
-        let (space, data) = session.begin(&ring, CONSUMER_SESSION, |ring| {
-            ring.store(TAIL, session.key().word(0), Ordering::Relaxed);
-            let space = Publisher::begin(SPACE, ring, 0);
+    /// Begins `session` on `ring`.
+    pub(crate) fn begin(ring: Ring<W>, session: Session) -> Self {
+        let words = &ring.words;
+        let (space, data) = session.begin(words, CONSUMER_SESSION, |words| {
+            words.store(TAIL, session.key().word(0), Ordering::Relaxed);
+            let space = Publisher::begin(SPACE, words, 0);
             // Who sleeps from the start finds the promise still given; who polls says so.
-            (space, Waiter::begin(DATA, ring, 0))
+            (space, Waiter::begin(DATA, words, 0))
         });
         Self {
-            own: ring.word(CONSUMER_SESSION),
-            other: ring.word(PRODUCER_SESSION),
-            tail: ring.word(TAIL),
-            longest: place.longest(),
+            own: words.word(CONSUMER_SESSION),
+            other: words.word(PRODUCER_SESSION),
+            tail: words.word(TAIL),
+            longest: ring.place.longest(),
+            step: ring.place.size() as u64 / STEPS,
             ring,
-            place,
             session,
             key: session.key(),
             position: 0,
@@ -117,8 +122,7 @@ impl<W: Words> Consumer<W> {
     /// Returns what is at the position.
     #[inline]
     fn header(&self, order: Ordering) -> Header {
-        let offset = CONTROL_LEN + self.place.offset(self.position);
-        Header::from_word(self.ring.load(offset, order))
+        Header::from_word(self.ring.data.load(self.position, order))
     }
 
     /// Checks what the header of a message says.
@@ -133,12 +137,11 @@ impl<W: Words> Consumer<W> {
     /// Returns where a message at the position is, unless it would reach beyond the end of the ring.
     #[inline(always)]
     const fn locate(&self, message: Message) -> Option<Peeked> {
-        let Some(end) = message.end(self.position, self.place, self.longest) else {
+        let Some(end) = message.end(self.position, self.ring.place, self.longest) else {
             return None;
         };
-        let payload = message.start.payload(self.position);
         Some(Peeked {
-            payload: CONTROL_LEN + self.place.offset(payload),
+            payload: message.start.payload(self.position),
             len: message.len,
             more: message.more,
             end,
@@ -149,10 +152,10 @@ impl<W: Words> Consumer<W> {
     #[cold]
     fn skip(&mut self, header: Header) -> Result<Option<Peeked>, RingError> {
         let is_skip = header.is_skip(self.key.mark(self.position));
-        if !is_skip || self.place.offset(self.position) == 0 {
+        if !is_skip || self.ring.place.offset(self.position) == 0 {
             return Err(self.blame());
         }
-        self.position += self.place.to_end(self.position) as u64;
+        self.position += self.ring.place.to_end(self.position) as u64;
         let header = self.header(Ordering::Acquire);
         if header == Header::NONE {
             return self.wait_for_header();
@@ -177,17 +180,17 @@ impl<W: Words> Consumer<W> {
     /// says so, if one looks at the header behind it.
     #[cold]
     fn misses_header(&self) -> bool {
-        let head = self.ring.load(HEAD, Ordering::Acquire);
+        let head = self.ring.words.load(HEAD, Ordering::Acquire);
         // What has been received already is behind the position as soon as its header is there, the head only then.
         let ahead = self.key.advance(head, self.position);
-        ahead.is_some_and(|ahead| 0 < ahead && ahead <= self.place.size() as u64)
+        ahead.is_some_and(|ahead| 0 < ahead && ahead <= self.ring.place.size() as u64)
             && self.header(Ordering::Relaxed) == Header::NONE
     }
 
     /// Checks, when bytes have been copied out, that they are of this session.
     #[inline]
     pub(crate) fn verify(&self) -> Result<(), RingError> {
-        self.ring.fence(Ordering::Acquire);
+        self.ring.words.fence(Ordering::Acquire);
         if self.session.is_at(&self.other) {
             return Ok(());
         }
@@ -203,12 +206,11 @@ impl<W: Words> Consumer<W> {
         }
     }
 
-    /// Passes the frame that [`Consumer::peek`] returned last. Returns whether it is time to [publish](Consumer::publish): that
-    /// costs both sides a cache line, so not for each frame.
+    /// Passes the frame that [`Consumer::peek`] returned last. Returns whether it is time to [publish](Consumer::publish).
     #[inline]
     pub(crate) fn pass(&mut self, peeked: Peeked) -> bool {
         self.position = peeked.end;
-        self.position - self.published >= self.place.size() as u64 / 8
+        self.position - self.published >= self.step
     }
 
     /// Makes known how far the consumer has come. Returns whether to ring.
@@ -225,13 +227,13 @@ impl<W: Words> Consumer<W> {
         }
         self.published = self.position;
         self.tail.store(tail, Ordering::Release);
-        self.space.published(&self.ring, self.position)
+        self.space.published(&self.ring.words, self.position)
     }
 
     /// Asks to be woken when there is a frame. Look again afterwards, then sleep as told.
     pub(crate) fn arm(&mut self) -> Sleep {
         self.doubt();
-        self.data.arm(&self.ring, self.position + 1)
+        self.data.arm(&self.ring.words, self.position + 1)
     }
 
     /// Has the next look that finds nothing look at the head too: it is the last for long.
@@ -242,7 +244,7 @@ impl<W: Words> Consumer<W> {
     /// Says that nobody need ring.
     #[inline]
     pub(crate) fn poll(&mut self) {
-        self.data.poll(&self.ring);
+        self.data.poll(&self.ring.words);
     }
 
     /// Returns whether this side's session is still this one: another begins when the peer's next incarnation is
@@ -252,8 +254,9 @@ impl<W: Words> Consumer<W> {
         self.session.is_at(&self.own)
     }
 
-    /// Returns the ring's part of the region, for the payload of what was peeked at.
-    pub(crate) const fn words(&self) -> &W {
-        &self.ring
+    /// Returns what the payload of what was peeked at is in.
+    #[inline]
+    pub(crate) const fn data(&self) -> &W::Circle {
+        &self.ring.data
     }
 }

@@ -119,6 +119,9 @@ pub(crate) enum Start {
 }
 
 impl Start {
+    /// The longest payload that begins behind the header.
+    pub(crate) const LONGEST_BEHIND: usize = ALIGNED_FROM - 1;
+
     /// Returns where a payload of up to `len` bytes is put.
     #[inline]
     pub(crate) const fn of(len: usize) -> Self {

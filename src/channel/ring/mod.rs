@@ -85,6 +85,30 @@ const SPACE: Places = Places {
     promise: CONSUMER_PROMISE,
 };
 
+/// The memory of one ring.
+pub(crate) struct Ring<W: Words> {
+    /// The words of the control block.
+    words: W,
+    /// What the frames are in.
+    data: W::Circle,
+    place: Place,
+}
+
+impl<W: Words> Ring<W> {
+    /// Returns the ring whose control block is at the start of `words`; nothing if its data are not all there.
+    pub(crate) fn new(words: W, place: Place) -> Option<Self> {
+        let data = words.circle(CONTROL_LEN, place.size())?;
+        Some(Self { words, data, place })
+    }
+}
+
+impl<W: Words> fmt::Debug for Ring<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Ring");
+        shown.field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
 /// A connection between one incarnation of a source and one of a destination, in one epoch of the region: the former in the
 /// high half, the latter in the low, and the epoch on the 16 highest bits. 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

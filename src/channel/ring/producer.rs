@@ -3,32 +3,41 @@
 
 use core::sync::atomic::Ordering;
 
-use super::frame::{Header, Key, Place, Start, WORD};
+use super::frame::{Header, Key, Start, WORD};
 use super::{
-    RingError, Session, CONSUMER_SESSION, CONTROL_LEN, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
+    Ring, RingError, Session, CONSUMER_SESSION, DATA, HEAD, PRODUCER_SESSION, SPACE, TAIL,
 };
 use crate::channel::notify::{Publisher, Sleep, Waiter, POLLING};
-use crate::channel::words::{Word, Words};
+use crate::channel::words::{Circle, Word, Words};
 
-/// So many bytes before they are written, lines are fetched for that: the other side had them last.
-const AHEAD: u64 = 256;
+/// So many bytes before they are written, lines are fetched for that: the other side had them last. Each may take as long as thirty
+/// short messages.
+const AHEAD: usize = 2048;
+
+/// No more of a ring is fetched ahead than one part of so many, lest it is taken away from a receiver that reads there.
+const AHEAD_PARTS: usize = 8;
 
 /// The writing side. Everything that decides is private to it; of the consumer's words it reads the tail, the
 /// session, the wish and the promise, and checks them.
 #[derive(Debug)]
 pub(crate) struct Producer<W: Words> {
-    ring: W,
+    ring: Ring<W>,
     /// The own session, the other side's, the head and the tail.
     own: W::Word,
     other: W::Word,
     head: W::Word,
     tail_word: W::Word,
-    place: Place,
     longest: usize,
+    /// The longest payload that is one of the short.
+    short: usize,
+    /// How far ahead lines are fetched.
+    ahead: u64,
     session: Session,
     key: Key,
     /// Where the next frame will be. Invariant: a multiple of 8.
     position: u64,
+    /// A frame that begins at `position` and ends here or before has room. It may be known that there is more.
+    limit: u64,
     /// Frames from here to `position` are written but for the header here.
     announced: u64,
     /// The header that is to be written at `announced`.
@@ -47,8 +56,8 @@ pub(crate) struct Granted {
     /// Where its header will be.
     position: u64,
     start: Start,
-    /// Offset of its payload in the ring's part of the region.
-    pub(crate) payload: usize,
+    /// The position of its payload.
+    pub(crate) payload: u64,
     /// Bytes of payload that there is room for.
     pub(crate) len: usize,
     /// The position behind the frame, if all of that is used.
@@ -56,6 +65,17 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
+    #[inline(always)]
+    const fn new(position: u64, start: Start, len: usize, end: u64) -> Self {
+        Self {
+            position,
+            start,
+            payload: start.payload(position),
+            len,
+            end,
+        }
+    }
+
     /// Returns the position behind what has to be free: behind the frame the next header's place is zeroed.
     #[inline]
     const fn needs(&self) -> u64 {
@@ -64,38 +84,42 @@ impl Granted {
 }
 
 impl<W: Words> Producer<W> {
-    /// Begins `session` on the ring in `ring`, whatever is in it.
-    pub(crate) fn begin(ring: W, place: Place, session: Session) -> Self {
-        let (data, space) = session.begin(&ring, PRODUCER_SESSION, |ring| {
-            ring.store(CONTROL_LEN, 0, Ordering::Relaxed);
-            ring.store(HEAD, session.key().word(0), Ordering::Relaxed);
-            let data = Publisher::begin(DATA, ring, 0);
+    /// Begins `session` on `ring`, whatever is in it.
+    pub(crate) fn begin(ring: Ring<W>, session: Session) -> Self {
+        let Ring { words, data, place } = &ring;
+        let (publisher, space) = session.begin(words, PRODUCER_SESSION, |words| {
+            data.store(0, Header::NONE.word(), Ordering::Relaxed);
+            words.store(HEAD, session.key().word(0), Ordering::Relaxed);
+            let publisher = Publisher::begin(DATA, words, 0);
             // Who never sleeps for want of room costs the consumer no fence.
-            (data, Waiter::begin(SPACE, ring, POLLING))
+            (publisher, Waiter::begin(SPACE, words, POLLING))
         });
+        let longest = place.longest();
         Self {
-            own: ring.word(PRODUCER_SESSION),
-            other: ring.word(CONSUMER_SESSION),
-            head: ring.word(HEAD),
-            tail_word: ring.word(TAIL),
-            longest: place.longest(),
+            own: words.word(PRODUCER_SESSION),
+            other: words.word(CONSUMER_SESSION),
+            head: words.word(HEAD),
+            tail_word: words.word(TAIL),
+            longest,
+            short: longest.min(Start::LONGEST_BEHIND),
+            ahead: AHEAD.min(place.size() / AHEAD_PARTS) as u64,
             ring,
-            place,
             session,
             key: session.key(),
             position: 0,
+            limit: 0,
             announced: 0,
             first: Header::NONE,
             tail: 0,
             met: false,
-            data,
+            data: publisher,
             space,
         }
     }
 
     /// Returns the size of the ring in bytes.
     pub(crate) const fn size(&self) -> usize {
-        self.place.size()
+        self.ring.place.size()
     }
 
     /// Returns the longest payload of one frame.
@@ -108,76 +132,57 @@ impl<W: Words> Producer<W> {
     #[inline(always)]
     pub(crate) fn send_short(&mut self, payload: &[u8]) -> Option<bool> {
         let len = payload.len();
-        if len > self.longest || Start::of(len) != Start::Behind {
-            return None;
-        }
         let end = Start::Behind.end(self.position, len);
-        let offset = self.place.offset(self.position);
-        let size = self.place.size();
-        let ends = offset + (end - self.position) as usize;
-        let is_free = end + WORD as u64 - self.tail <= size as u64;
-        if ends > size || !is_free || self.announced != self.position {
+        if len > self.short || end > self.limit || self.announced != self.position {
             return None;
         }
         self.write_header(end, Header::NONE, Ordering::Relaxed);
-        let at = CONTROL_LEN + offset;
-        self.ring.write_first_line_last(at + WORD, payload);
+        self.ring.data.write(self.position + WORD as u64, payload);
         let mark = self.key.mark(self.position);
         let header = Header::message(len as u32, Start::Behind, false, mark);
-        self.ring.store(at, header.word(), Ordering::Release);
+        self.write_header(self.position, header, Ordering::Release);
         self.position = end;
         self.announced = end;
         self.fetch_ahead();
         Some(self.made_known())
     }
 
-    /// Finds room for a payload of `len` bytes where it is known that there is some, as there mostly is.
+    /// Finds room for a payload of `len` bytes behind the last one if it is known that there is some, as there mostly is.
     #[inline(always)]
     pub(crate) fn glance(&self, len: usize) -> Option<Granted> {
         if len > self.longest {
             return None;
         }
-        let granted = self.next(len);
-        let has_room = granted.needs() - self.tail <= self.place.size() as u64;
-        has_room.then_some(granted)
+        let start = Start::of(len);
+        let end = start.end(self.position, len);
+        (end <= self.limit).then(|| Granted::new(self.position, start, len, end))
     }
 
     /// Finds room for a payload of `len` bytes, at most [`Producer::longest`]; `None` while there is none.
     ///
     /// What is granted lasts until the next call of [`Producer::write`] or [`Producer::finish`]; it may be dropped.
-    #[inline(always)]
     pub(crate) fn grant(&mut self, len: usize) -> Result<Option<Granted>, RingError> {
         debug_assert!(len <= self.longest(), "{len}");
-        let known = self.glance(len);
-        if known.is_some() {
-            return Ok(known);
+        let granted = self.next(len);
+        if granted.needs() - self.tail > self.size() as u64 {
+            self.refresh()?;
         }
-        self.refresh()?;
-        Ok(self.glance(len))
+        let known = self.tail + self.size() as u64;
+        let to_end = self.ring.place.to_end(self.position) as u64;
+        self.limit = (self.position + to_end).min(known - WORD as u64);
+        Ok((granted.needs() <= known).then_some(granted))
     }
 
     /// Returns where the next frame will be: before the end of the ring, or at its start.
-    #[inline(always)]
     const fn next(&self, len: usize) -> Granted {
         let start = Start::of(len);
         let end = start.end(self.position, len);
-        let to_end = self.place.to_end(self.position) as u64;
+        let to_end = self.ring.place.to_end(self.position) as u64;
         if end - self.position <= to_end {
-            self.at(self.position, start, len, end)
+            Granted::new(self.position, start, len, end)
         } else {
             let position = self.position + to_end;
-            self.at(position, start, len, start.end(position, len))
-        }
-    }
-
-    #[inline(always)]
-    const fn at(&self, position: u64, start: Start, len: usize, end: u64) -> Granted {
-        Granted {
-            position,
-            start,
-            payload: CONTROL_LEN + self.place.offset(start.payload(position)),
-            len,
-            end,
+            Granted::new(position, start, len, start.end(position, len))
         }
     }
 
@@ -188,7 +193,7 @@ impl<W: Words> Producer<W> {
     #[inline(always)]
     pub(crate) fn write(&mut self, granted: Granted, payload: &[u8], more: bool) {
         self.write_header(granted.end, Header::NONE, Ordering::Relaxed);
-        self.ring.write_first_line_last(granted.payload, payload);
+        self.ring.data.write(granted.payload, payload);
         self.stage(granted, more);
     }
 
@@ -241,26 +246,24 @@ impl<W: Words> Producer<W> {
     fn made_known(&mut self) -> bool {
         let head = self.key.word(self.position);
         self.head.store(head, Ordering::Release);
-        self.data.published(&self.ring, self.position)
+        self.data.published(&self.ring.words, self.position)
     }
 
     /// Has the line fetched that will be written in a while.
     #[inline(always)]
     fn fetch_ahead(&self) {
-        let ahead = self.place.offset(self.position + AHEAD);
-        self.ring.expect_write(CONTROL_LEN + ahead);
+        self.ring.data.expect_write(self.position + self.ahead);
     }
 
     #[inline(always)]
     fn write_header(&self, position: u64, header: Header, order: Ordering) {
-        let offset = CONTROL_LEN + self.place.offset(position);
-        self.ring.store(offset, header.word(), order);
+        self.ring.data.store(position, header.word(), order);
     }
 
     /// Returns the bytes that are free as far as is known.
     #[inline]
     pub(crate) const fn free(&self) -> usize {
-        self.place.size() - (self.position - self.tail) as usize
+        self.size() - (self.position - self.tail) as usize
     }
 
     /// Looks how far the consumer has come.
@@ -291,14 +294,14 @@ impl<W: Words> Producer<W> {
         let position = self
             .next(len)
             .needs()
-            .saturating_sub(self.place.size() as u64);
-        self.space.arm(&self.ring, position)
+            .saturating_sub(self.size() as u64);
+        self.space.arm(&self.ring.words, position)
     }
 
     /// Says that nobody need ring when there is room, as at first: for who has armed and does not mean to sleep again soon.
     #[inline]
     pub(crate) fn poll(&mut self) {
-        self.space.poll(&self.ring);
+        self.space.poll(&self.ring.words);
     }
 
     /// Returns whether this side's session is still this one: another begins when the peer's next incarnation is
@@ -308,8 +311,9 @@ impl<W: Words> Producer<W> {
         self.session.is_at(&self.own)
     }
 
-    /// Returns the ring's part of the region, for the payload of what is granted.
-    pub(crate) const fn words(&self) -> &W {
-        &self.ring
+    /// Returns what the payload of what is granted is in.
+    #[inline]
+    pub(crate) const fn data(&self) -> &W::Circle {
+        &self.ring.data
     }
 }

@@ -11,7 +11,7 @@ use loom::sync::atomic::AtomicU64;
 
 use crate::channel::layout::{Geometry, GEOMETRY_AT, MAGIC, MAGIC_AT, SLOTS_AT, SLOT_LEN};
 use crate::channel::region::Table;
-use crate::channel::words::doubles::{At, Model, Orders};
+use crate::channel::words::doubles::{At, Model, Orders, Turning};
 use crate::channel::words::{Loads, Words};
 
 /// Bytes of the region: the least for three slots.
@@ -107,6 +107,11 @@ impl Loads for Islands {
 
 impl Words for Islands {
     type Word = At<Self>;
+    type Circle = Turning<Self>;
+
+    fn circle(&self, offset: usize, len_bytes: usize) -> Option<Turning<Self>> {
+        Some(Turning::new(self, offset, len_bytes))
+    }
 
     fn word(&self, offset: usize) -> At<Self> {
         At::new(self, offset)
@@ -126,14 +131,6 @@ impl Words for Islands {
 
     fn fence(&self, order: Ordering) {
         self.words.fence(order);
-    }
-
-    fn read(&self, _: usize, _: &mut [u8]) {
-        unreachable!("membership is words alone");
-    }
-
-    fn write(&self, _: usize, _: &[u8]) {
-        unreachable!("membership is words alone");
     }
 }
 

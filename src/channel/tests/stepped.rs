@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 
-use crate::channel::words::doubles::{read_by_words, write_by_words, At};
+use crate::channel::words::doubles::{At, Turning};
 use crate::channel::words::{Loads, Words};
 
 /// Bytes of the region of these tests.
@@ -106,6 +106,11 @@ impl Loads for Stepped {
 
 impl Words for Stepped {
     type Word = At<Self>;
+    type Circle = Turning<Self>;
+
+    fn circle(&self, offset: usize, len_bytes: usize) -> Option<Turning<Self>> {
+        Some(Turning::new(self, offset, len_bytes))
+    }
 
     fn word(&self, offset: usize) -> At<Self> {
         At::new(self, offset)
@@ -127,13 +132,4 @@ impl Words for Stepped {
     }
 
     fn fence(&self, _: Ordering) {}
-
-    /// Word by word, since a copy may be stopped anywhere.
-    fn read(&self, offset: usize, target: &mut [u8]) {
-        read_by_words(self, offset, target);
-    }
-
-    fn write(&self, offset: usize, source: &[u8]) {
-        write_by_words(self, offset, source);
-    }
 }

@@ -8,7 +8,7 @@ extern crate std;
 use core::sync::atomic::{self, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use super::{Loads, Word, Words};
+use super::{Circle, Loads, Word, Words};
 
 /// Words that any number of threads of a test share.
 pub(crate) type Heap = Double<AtomicU64>;
@@ -159,6 +159,11 @@ impl<A: Atomic> Loads for Double<A> {
 
 impl<A: Atomic> Words for Double<A> {
     type Word = At<Self>;
+    type Circle = Turning<Self>;
+
+    fn circle(&self, offset: usize, len_bytes: usize) -> Option<Turning<Self>> {
+        Some(Turning::new(self, offset, len_bytes))
+    }
 
     fn word(&self, offset: usize) -> At<Self> {
         At::new(self, offset)
@@ -196,30 +201,66 @@ impl<A: Atomic> Words for Double<A> {
             _ => A::fence(order),
         }
     }
+}
 
-    fn read(&self, offset: usize, target: &mut [u8]) {
-        read_by_words(self, offset, target);
+/// A part of doubles that is gone round, found anew at each access.
+#[derive(Clone, Debug)]
+pub(crate) struct Turning<W> {
+    words: W,
+    start: usize,
+    len_bytes: usize,
+}
+
+impl<W: Words> Turning<W> {
+    pub(crate) fn new(words: &W, start: usize, len_bytes: usize) -> Self {
+        assert!(len_bytes.is_power_of_two(), "{len_bytes}");
+        Self {
+            words: words.clone(),
+            start,
+            len_bytes,
+        }
     }
 
-    fn write(&self, offset: usize, source: &[u8]) {
-        write_by_words(self, offset, source);
+    fn offset(&self, position: u64) -> usize {
+        assert_eq!(position % 8, 0, "misaligned: {position:#x}");
+        self.start + (position % self.len_bytes as u64) as usize
+    }
+
+    /// Returns the offset of `len_bytes` bytes, none of which is beyond the end.
+    fn bytes(&self, position: u64, len_bytes: usize) -> usize {
+        let offset = self.offset(position);
+        let end = self.start + self.len_bytes;
+        assert!(offset + len_bytes <= end, "{offset} + {len_bytes} > {end}");
+        offset
     }
 }
 
-/// Copies out word by word, relaxed: as weak as a copy may be, but for torn words.
-pub(crate) fn read_by_words(words: &impl Words, offset: usize, target: &mut [u8]) {
-    for (i, bytes) in target.chunks_mut(8).enumerate() {
-        let word = words.load(offset + i * 8, Ordering::Relaxed).to_le_bytes();
-        bytes.copy_from_slice(&word[..bytes.len()]);
+impl<W: Words> Circle for Turning<W> {
+    fn load(&self, position: u64, order: Ordering) -> u64 {
+        self.words.load(self.offset(position), order)
     }
-}
 
-/// Copies in word by word, relaxed. What is behind the end in the last word becomes 0: padding, as copies here begin at
-/// words.
-pub(crate) fn write_by_words(words: &impl Words, offset: usize, source: &[u8]) {
-    for (i, bytes) in source.chunks(8).enumerate() {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        words.store(offset + i * 8, u64::from_le_bytes(word), Ordering::Relaxed);
+    fn store(&self, position: u64, value: u64, order: Ordering) {
+        self.words.store(self.offset(position), value, order);
+    }
+
+    /// Word by word, relaxed: as weak as a copy may be, but for torn words; and it may be stopped anywhere.
+    fn read(&self, position: u64, target: &mut [u8]) {
+        let offset = self.bytes(position, target.len());
+        for (i, bytes) in target.chunks_mut(8).enumerate() {
+            let word = self.words.load(offset + i * 8, Ordering::Relaxed);
+            bytes.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
+        }
+    }
+
+    /// Likewise. What is behind the end in the last word becomes 0: padding, as copies here begin at words.
+    fn write(&self, position: u64, source: &[u8]) {
+        let offset = self.bytes(position, source.len());
+        for (i, bytes) in source.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            let word = u64::from_le_bytes(word);
+            self.words.store(offset + i * 8, word, Ordering::Relaxed);
+        }
     }
 }

@@ -15,8 +15,7 @@ const STRINGS_FROM_WIDTHS: usize = 128;
 const WORD: usize = 8;
 
 /// Length in bytes up to which four registers of 16 bytes hold everything.
-#[cfg(target_feature = "sse2")]
-const SHORT_TO: usize = 64;
+const MEDIUM_TO: usize = 64;
 
 /// Length in bytes from which on AVX pays off, whose end costs some cycles.
 #[cfg(any(unix, windows))]
@@ -35,11 +34,6 @@ pub(in crate::memory) unsafe fn copy_long(
     len: usize,
     shared: Shared,
 ) {
-    #[cfg(target_feature = "sse2")]
-    if len <= SHORT_TO && means.contains(Means::SSE2) {
-        // SAFETY: the caller gives the same guarantees, and `len` is in the range.
-        return unsafe { by_four_registers(to, from, len) };
-    }
     // A register width is worth its while below `STRINGS_FROM_WIDTHS` of it, or at any length without strings.
     let by_strings = means.contains(Means::STRINGS) && !is_just_ahead(to, from);
     let below = |width: usize| !by_strings || len < width * STRINGS_FROM_WIDTHS;
@@ -96,14 +90,15 @@ unsafe fn strings(means: Means, to: *mut u8, from: *const u8, len: usize, shared
 }
 
 /// Returns whether a copy of `len` bytes writes what comes first last.
-#[inline]
-pub(in crate::memory) const fn is_backward(means: Means, len: usize) -> bool {
-    #[cfg(target_feature = "sse2")]
-    if means.contains(Means::SSE2) && len >= SHORT && len <= SHORT_TO {
-        return true;
-    }
-    let _ = means;
-    len >= WORD && len < SHORT
+#[inline(always)]
+pub(in crate::memory) const fn is_backward(len: usize) -> bool {
+    len >= WORD && len <= MEDIUM_TO
+}
+
+/// Returns whether [`copy_medium`] copies `len` bytes.
+#[inline(always)]
+pub(in crate::memory) const fn is_medium(len: usize) -> bool {
+    len >= SHORT && len <= MEDIUM_TO
 }
 
 /// Copies less than [`SHORT`] bytes.
@@ -139,13 +134,63 @@ pub(in crate::memory) unsafe fn copy_short(
     }
 }
 
+/// Copies 16 to 64 bytes; what comes first is written last.
+///
+/// # Safety
+///
+/// As for [`words`], and [`is_medium`] must say so.
+#[inline(always)]
+pub(in crate::memory) unsafe fn copy_medium(
+    means: Means,
+    to: *mut u8,
+    from: *const u8,
+    len: usize,
+) {
+    #[cfg(target_feature = "sse2")]
+    if means.contains(Means::SSE2) {
+        // SAFETY: the caller gives the same guarantees.
+        return unsafe { by_four_registers(to, from, len) };
+    }
+    let _ = means;
+    // SAFETY: the caller gives the same guarantees.
+    unsafe { backward_by_words(to, from, len) };
+}
+
+/// Copies 9 bytes or more: the last word first, which the one before may overlap.
+///
+/// # Safety
+///
+/// As for [`words`], and `len` must be more than 8.
+#[inline(always)]
+unsafe fn backward_by_words(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller promises `len` bytes in both ranges, and that they are more than a word. `at` is where the last word that is
+    // whole ends, or the one before it, and so at least 8: it goes down to 0.
+    unsafe {
+        asm!(
+            "mov {word}, [{from} + {len} - 8]",
+            "mov [{to} + {len} - 8], {word}",
+            "2:",
+            "mov {word}, [{from} + {at} - 8]",
+            "mov [{to} + {at} - 8], {word}",
+            "sub {at}, 8",
+            "jnz 2b",
+            from = in(reg) from,
+            to = in(reg) to,
+            len = in(reg) len,
+            at = inout(reg) (len - 1) & !(WORD - 1) => _,
+            word = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
 /// Copies 16 to 64 bytes, from both ends to the middle, where the parts may overlap; what comes first is written last.
 ///
 /// # Safety
 ///
-/// As for [`words`], and `len` must be 16 to 64.
+/// As for [`words`], and [`is_medium`] must say so.
 #[cfg(target_feature = "sse2")]
-#[inline]
+#[inline(always)]
 unsafe fn by_four_registers(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the caller promises `len` bytes in both ranges; above 32 also the inner accesses are inside.
     unsafe {

@@ -5,7 +5,7 @@
 
 #[cfg(any(unix, windows))]
 use core::arch::asm;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::memory::strategy::Means;
 
@@ -20,13 +20,13 @@ const BASE: Means = if cfg!(target_feature = "sse2") {
 pub(in crate::memory) const STRINGS: Means = Means::STRINGS.union(BASE);
 
 /// A bit that no [`Means`] has: CPUID was asked.
-const KNOWN: u8 = 0x80;
+const KNOWN: usize = 0x80;
 
 /// Another: the processor is QEMU's TCG.
-const EMULATED: u8 = 0x40;
+const EMULATED: usize = 0x40;
 
 /// What CPUID told, once it was asked; a fact about the processor, the same for all devices.
-static FOUND: AtomicU8 = AtomicU8::new(0);
+static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns what copies are best made with here.
 pub(in crate::memory) fn means() -> Means {
@@ -35,7 +35,7 @@ pub(in crate::memory) fn means() -> Means {
 
 /// Returns what CPUID told, or tells.
 #[inline]
-fn found() -> u8 {
+fn found() -> usize {
     let found = FOUND.load(Ordering::Relaxed);
     if found & KNOWN != 0 {
         return found;
@@ -44,7 +44,7 @@ fn found() -> u8 {
 }
 
 #[cold]
-fn ask_once() -> u8 {
+fn ask_once() -> usize {
     let found = KNOWN
         | if is_emulated() {
             EMULATED

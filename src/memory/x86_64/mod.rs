@@ -8,7 +8,7 @@ mod cpuid;
 
 use core::arch::asm;
 
-pub(super) use copies::{copy_long, copy_short, is_backward};
+pub(super) use copies::{copy_long, copy_medium, copy_short, is_backward, is_medium};
 pub(super) use cpuid::{means, STRINGS};
 
 /// Orders all accesses before this before all behind it, also for other machines.

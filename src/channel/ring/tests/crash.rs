@@ -42,7 +42,7 @@ impl Case {
         source: u32,
         destination: u32,
     ) -> Producer<Stepped> {
-        Producer::begin(memory.side(), self.place, Session::new(source, destination))
+        Producer::begin(ring_in(memory.side(), self.place), Session::new(source, destination))
     }
 
     pub(super) fn begin_consumer(
@@ -51,7 +51,7 @@ impl Case {
         source: u32,
         destination: u32,
     ) -> Consumer<Stepped> {
-        Consumer::begin(memory.side(), self.place, Session::new(source, destination))
+        Consumer::begin(ring_in(memory.side(), self.place), Session::new(source, destination))
     }
 }
 
@@ -136,7 +136,7 @@ fn producer_dies(case: Case) {
         let mut received = Vec::new();
         let own = memory.side();
         let died = own.dies_at(at, || {
-            let mut producer = Producer::begin(own.clone(), case.place, FIRST);
+            let mut producer = Producer::begin(ring_in(own.clone(), case.place), FIRST);
             let make_room = || receive(&mut consumer, &mut received).is_ok();
             send_all(&mut producer, &all, &counts, make_room).unwrap();
         });
@@ -151,7 +151,7 @@ fn producer_dies(case: Case) {
         let session = Session::new(2, 1);
         for at_start in 0.. {
             let died = second.dies_at(at_start, || {
-                let mut producer = Producer::begin(second.clone(), case.place, session);
+                let mut producer = Producer::begin(ring_in(second.clone(), case.place), session);
                 try_send(&mut producer, &all[0]).unwrap();
             });
             let seen = try_receive(&mut consumer);
@@ -196,7 +196,7 @@ fn consumer_dies(case: Case) {
         let own = memory.side();
         let mut received = Vec::new();
         let died = own.dies_at(at, || {
-            let mut consumer = Consumer::begin(own.clone(), case.place, FIRST);
+            let mut consumer = Consumer::begin(ring_in(own.clone(), case.place), FIRST);
             while received.len() < all.len() {
                 assert!(send().is_ok());
                 receive(&mut consumer, &mut received).unwrap();
@@ -236,7 +236,7 @@ fn consumer_is_held_up(case: Case) {
             try_send(&mut producer, message).unwrap().unwrap();
         }
         let own = memory.side();
-        let mut consumer = Consumer::begin(own.clone(), case.place, FIRST);
+        let mut consumer = Consumer::begin(ring_in(own.clone(), case.place), FIRST);
         let other = memory.clone();
         own.pauses_at(at, move || {
             let mut successor = case.begin_producer(&other, 2, 1);
@@ -276,7 +276,7 @@ fn producer_is_held_up(case: Case) {
         let all = case.messages(1);
         let consumer = Rc::new(RefCell::new(case.begin_consumer(&memory, 1, 1)));
         let own = memory.side();
-        let mut producer = Producer::begin(own.clone(), case.place, FIRST);
+        let mut producer = Producer::begin(ring_in(own.clone(), case.place), FIRST);
         let (old, other) = (Rc::clone(&consumer), memory.clone());
         own.pauses_at(at, move || {
             let _ = receive(&mut old.borrow_mut(), &mut Vec::new());

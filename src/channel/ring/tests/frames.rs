@@ -57,7 +57,7 @@ fn a_full_ring_takes_more_when_the_consumer_has_made_room() {
 /// Writes a message in place.
 fn in_place(producer: &mut Producer<Heap>, message: &[u8]) -> Granted {
     let granted = producer.grant(message.len()).unwrap().unwrap();
-    producer.words().write(granted.payload, message);
+    producer.data().write(granted.payload, message);
     granted
 }
 
@@ -120,14 +120,14 @@ fn a_producer_may_send_before_the_consumer_comes_but_not_for_another_session() {
     old_consumer.publish();
 
     let next = Session::new(1, 2);
-    let mut early = Consumer::begin(memory.clone(), PLACE, next);
+    let mut early = Consumer::begin(ring_in(memory.clone(), PLACE), next);
     assert_eq!(
         try_receive(&mut early).unwrap().0,
         None,
         "the producer's session is another"
     );
     let later = Session::new(2, 2);
-    let mut producer = Producer::begin(memory.clone(), PLACE, later);
+    let mut producer = Producer::begin(ring_in(memory.clone(), PLACE), later);
     assert_eq!(try_receive(&mut early).unwrap().0, None, "so is this one");
     try_send(&mut producer, b"early").unwrap().unwrap();
     producer.refresh().unwrap();
@@ -136,7 +136,7 @@ fn a_producer_may_send_before_the_consumer_comes_but_not_for_another_session() {
         PLACE.size() - 16,
         "that tail is of another session"
     );
-    let mut consumer = Consumer::begin(memory, PLACE, later);
+    let mut consumer = Consumer::begin(ring_in(memory, PLACE), later);
     assert_eq!(
         try_receive(&mut consumer).unwrap().0,
         Some(b"early".to_vec())
@@ -149,12 +149,12 @@ fn either_side_learns_that_the_other_has_begun_anew() {
     try_send(&mut producer, b"first").unwrap().unwrap();
     producer.refresh().unwrap();
     let peeked = consumer.peek().unwrap().unwrap();
-    Producer::begin(memory.clone(), PLACE, Session::new(2, 1));
+    Producer::begin(ring_in(memory.clone(), PLACE), Session::new(2, 1));
     assert_eq!(consumer.verify(), Err(RingError::Restarted));
     assert_eq!(consumer.peek().unwrap_err(), RingError::Restarted);
     consumer.pass(peeked);
     assert_eq!(consumer.peek().unwrap_err(), RingError::Restarted);
-    Consumer::begin(memory, PLACE, Session::new(1, 2));
+    Consumer::begin(ring_in(memory, PLACE), Session::new(1, 2));
     assert_eq!(producer.refresh(), Err(RingError::Restarted));
 }
 
@@ -194,8 +194,8 @@ fn a_late_store_of_a_predecessor_to_the_tail_does_no_harm() {
     let late = |position| memory.store(TAIL, FIRST.key().word(position), Ordering::Release);
     // Both have had a successor since, but the old consumer does not know yet.
     let session = Session::new(1, 2);
-    let mut producer = Producer::begin(memory.clone(), PLACE, session);
-    let mut consumer = Consumer::begin(memory.clone(), PLACE, session);
+    let mut producer = Producer::begin(ring_in(memory.clone(), PLACE), session);
+    let mut consumer = Consumer::begin(ring_in(memory.clone(), PLACE), session);
     for _ in 0..2 {
         try_send(&mut producer, b"16 bytes").unwrap().unwrap();
         try_receive(&mut consumer).unwrap();
@@ -220,8 +220,8 @@ fn a_late_store_of_a_predecessor_to_the_tail_does_no_harm() {
 fn a_late_store_of_a_predecessor_to_a_header_is_no_message() {
     let (memory, mut evicted, _) = fresh();
     let session = Session::new(2, 1);
-    let mut producer = Producer::begin(memory.clone(), PLACE, session);
-    let mut consumer = Consumer::begin(memory, PLACE, session);
+    let mut producer = Producer::begin(ring_in(memory.clone(), PLACE), session);
+    let mut consumer = Consumer::begin(ring_in(memory, PLACE), session);
     try_send(&mut producer, b"its own").unwrap().unwrap();
     try_send(&mut evicted, b"too late").unwrap().unwrap();
     assert_eq!(try_receive(&mut consumer), Err(RingError::Corrupt));

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::channel::notify::POLLING;
-use crate::channel::words::doubles::{At, Heap};
+use crate::channel::words::doubles::{At, Heap, Turning};
 use crate::channel::words::Loads;
 
 const PLACE: Place = Place::new(8);
@@ -90,6 +90,11 @@ impl Loads for Watched {
 
 impl Words for Watched {
     type Word = At<Self>;
+    type Circle = Turning<Self>;
+
+    fn circle(&self, offset: usize, len_bytes: usize) -> Option<Turning<Self>> {
+        Some(Turning::new(self, offset, len_bytes))
+    }
 
     fn word(&self, offset: usize) -> At<Self> {
         At::new(self, offset)
@@ -105,14 +110,6 @@ impl Words for Watched {
 
     fn fence(&self, order: Ordering) {
         self.memory.fence(order);
-    }
-
-    fn read(&self, offset: usize, target: &mut [u8]) {
-        self.access().read(offset, target);
-    }
-
-    fn write(&self, offset: usize, source: &[u8]) {
-        self.access().write(offset, source);
     }
 }
 
@@ -145,7 +142,7 @@ struct Sending {
 impl Sending {
     fn new(words: Watched) -> Self {
         Self {
-            producer: Producer::begin(words.clone(), PLACE, FIRST),
+            producer: Producer::begin(ring_in(words.clone(), PLACE), FIRST),
             words,
             numbers: Numbers::new(1),
             outcome: Outcome::default(),
@@ -173,7 +170,7 @@ impl Sending {
             Ok(None) => self.outcome.nothing += 1,
             Err(error) => {
                 self.outcome.count(error);
-                let begin = || Producer::begin(words.clone(), PLACE, FIRST);
+                let begin = || Producer::begin(ring_in(words.clone(), PLACE), FIRST);
                 self.producer = words.bounded(begin);
             }
         }
@@ -191,7 +188,7 @@ struct Receiving {
 impl Receiving {
     fn new(words: Watched) -> Self {
         Self {
-            consumer: Consumer::begin(words.clone(), PLACE, FIRST),
+            consumer: Consumer::begin(ring_in(words.clone(), PLACE), FIRST),
             words,
             numbers: Numbers::new(2),
             outcome: Outcome::default(),
@@ -219,7 +216,7 @@ impl Receiving {
             Ok(None) => self.outcome.nothing += 1,
             Err(error) => {
                 self.outcome.count(error);
-                let begin = || Consumer::begin(words.clone(), PLACE, FIRST);
+                let begin = || Consumer::begin(ring_in(words.clone(), PLACE), FIRST);
                 self.consumer = words.bounded(begin);
             }
         }

@@ -108,7 +108,7 @@ fn a_consumer_never_takes_a_later_session_for_its_own() {
         let sending = loom::thread::spawn(move || {
             try_send(&mut producer, &[1; 8]).unwrap().unwrap();
             // It dies, and its successor sends something else to the same place.
-            let mut producer = Producer::begin(ring, PLACE, Session::new(2, 1));
+            let mut producer = Producer::begin(ring_in(ring, PLACE), Session::new(2, 1));
             try_send(&mut producer, &[2; 8]).unwrap().unwrap();
         });
         for _ in 0..2 {
@@ -132,10 +132,10 @@ fn a_consumer_reads_nothing_of_an_earlier_session() {
         let session = Session::new(2, 2);
         let ring = memory.clone();
         let sending = loom::thread::spawn(move || {
-            let mut producer = Producer::begin(ring, PLACE, session);
+            let mut producer = Producer::begin(ring_in(ring, PLACE), session);
             try_send(&mut producer, &[2; 8]).unwrap().unwrap();
         });
-        let mut consumer = Consumer::begin(memory, PLACE, session);
+        let mut consumer = Consumer::begin(ring_in(memory, PLACE), session);
         assert_eq!(receive(&mut consumer, 1), [vec![2; 8]]);
         sending.join().unwrap();
     });
@@ -156,9 +156,9 @@ fn a_producer_never_takes_the_tail_of_another_session() {
                 let _ = try_receive(&mut consumer);
             }
             consumer.publish();
-            Consumer::begin(ring, PLACE, session);
+            Consumer::begin(ring_in(ring, PLACE), session);
         });
-        let mut producer = Producer::begin(memory, PLACE, session);
+        let mut producer = Producer::begin(ring_in(memory, PLACE), session);
         for _ in 0..2 {
             try_send(&mut producer, &[2; 8]).unwrap().unwrap();
         }
@@ -183,7 +183,7 @@ fn a_producer_learns_that_the_consumer_has_begun_anew() {
         let receiving = loom::thread::spawn(move || {
             try_receive(&mut consumer).unwrap();
             consumer.publish();
-            Consumer::begin(ring, PLACE, Session::new(1, 2));
+            Consumer::begin(ring_in(ring, PLACE), Session::new(1, 2));
         });
         match producer.refresh() {
             Ok(()) => assert!([32, 48].contains(&producer.free())),

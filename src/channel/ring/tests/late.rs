@@ -119,7 +119,7 @@ fn a_producer_is_late_with_each_access() {
     for case in CASES {
         let ended = late(case, (2, 1), |own, memory, gone| {
             let mut consumer = case.begin_consumer(memory, 1, 1);
-            let mut producer = Producer::begin(own.clone(), case.place, FIRST);
+            let mut producer = Producer::begin(ring_in(own.clone(), case.place), FIRST);
             for message in case.messages(1) {
                 while !gone.get() && try_send(&mut producer, &message) == Ok(None) && !gone.get() {
                     producer.arm(message.len());
@@ -137,7 +137,7 @@ fn a_consumer_is_late_with_each_access() {
     for case in CASES {
         let ended = late(case, (1, 2), |own, memory, gone| {
             let mut producer = case.begin_producer(memory, 1, 1);
-            let mut consumer = Consumer::begin(own.clone(), case.place, FIRST);
+            let mut consumer = Consumer::begin(ring_in(own.clone(), case.place), FIRST);
             for message in case.messages(1) {
                 if gone.get() {
                     return;

@@ -18,6 +18,7 @@ use std::vec::Vec;
 use super::frame::{Header, Mark, Start};
 use super::*;
 use crate::channel::words::doubles::{Atomic, Double};
+use crate::channel::words::Circle;
 
 /// The first session of a test.
 const FIRST: Session = Session::new(1, 1);
@@ -32,10 +33,15 @@ fn memory<A: Atomic>(place: Place) -> Double<A> {
     Double::new(CONTROL_LEN + place.size())
 }
 
+/// Returns the ring in such memory.
+fn ring_in<W: Words>(memory: W, place: Place) -> Ring<W> {
+    Ring::new(memory, place).expect("all of its data")
+}
+
 /// Both ends of one ring, in one session.
 fn ends<W: Words>(memory: &W, place: Place) -> (Producer<W>, Consumer<W>) {
-    let producer = Producer::begin(memory.clone(), place, FIRST);
-    (producer, Consumer::begin(memory.clone(), place, FIRST))
+    let producer = Producer::begin(ring_in(memory.clone(), place), FIRST);
+    (producer, Consumer::begin(ring_in(memory.clone(), place), FIRST))
 }
 
 /// Sends a message if there is room, and returns whether to ring.
@@ -58,7 +64,7 @@ fn try_receive<W: Words>(consumer: &mut Consumer<W>) -> Result<(Option<Vec<u8>>,
         return Ok((None, consumer.publish()));
     };
     let mut message = vec![0; peeked.len];
-    consumer.words().read(peeked.payload, &mut message);
+    consumer.data().read(peeked.payload, &mut message);
     consumer.verify()?;
     let ring = consumer.pass(peeked) && consumer.publish();
     Ok((Some(message), ring))

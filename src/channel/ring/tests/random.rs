@@ -91,7 +91,7 @@ impl Pair {
 
     fn begin_sending(&mut self) {
         let session = Session::new(self.now.0, self.now.1);
-        self.producer = Producer::begin(self.memory.clone(), self.place, session);
+        self.producer = Producer::begin(ring_in(self.memory.clone(), self.place), session);
         self.sending = self.now;
         self.staged.clear();
         self.sender_sleeps = None;
@@ -99,7 +99,7 @@ impl Pair {
 
     fn begin_receiving(&mut self) {
         let session = Session::new(self.now.0, self.now.1);
-        self.consumer = Consumer::begin(self.memory.clone(), self.place, session);
+        self.consumer = Consumer::begin(ring_in(self.memory.clone(), self.place), session);
         self.receiving = self.now;
         self.received = 0;
         self.receiver_sleeps = false;
@@ -174,7 +174,7 @@ impl Pair {
             }
         };
         if kept < len {
-            self.producer.words().write(granted.payload, &message);
+            self.producer.data().write(granted.payload, &message);
             message.truncate(kept);
             self.producer.finish(granted, kept, false);
         } else {
