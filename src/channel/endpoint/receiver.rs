@@ -8,7 +8,7 @@ use super::frame::Frame;
 use super::link::Link;
 use super::{Wait, PATIENCE};
 use crate::channel::doorbell::Doorbell;
-use crate::channel::ring::{Consumer, Peeked, RingError};
+use crate::channel::ring::{Consumer, Glance, Peeked, RingError};
 use crate::channel::words::Circle;
 use crate::SharedMemory;
 
@@ -16,7 +16,10 @@ use crate::SharedMemory;
 pub(super) const FRAMES_PER_CALL: usize = 1024;
 
 /// The receiving half of an [`Endpoint`](super::Endpoint).
+///
+/// It has lines of the cache for itself, as a [`Sender`](super::Sender).
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Receiver<'m, D> {
     consumer: Consumer<SharedMemory<'m>>,
     link: Link<'m, D>,
@@ -53,16 +56,21 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// - [`RecvError::Broken`]: the connection has come to its end. What was sent before the peer left is received first.
     #[inline]
     pub fn try_recv(&mut self, target: &mut [u8]) -> Result<Option<usize>, RecvError> {
-        match self.recv_usual(target) {
-            Some(len) => Ok(Some(len)),
-            None => self.recv_any(target),
+        match self.glance() {
+            Glance::Nothing => return Ok(None),
+            Glance::Frame(peeked) => {
+                if let Some(len) = self.recv_usual(peeked, target) {
+                    return Ok(Some(len));
+                }
+            }
+            Glance::Unusual => {}
         }
+        self.recv_any(target)
     }
 
     /// Receives what usually comes, if it fits. Nothing has happened if it returns nothing.
     #[inline(always)]
-    fn recv_usual(&mut self, target: &mut [u8]) -> Option<usize> {
-        let peeked = self.glance()?;
+    fn recv_usual(&mut self, peeked: Peeked, target: &mut [u8]) -> Option<usize> {
         let target = target.get_mut(..peeked.len)?;
         Circle::read(self.consumer.data(), peeked.payload, target);
         self.consumer.verify().ok()?;
@@ -71,18 +79,23 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
         Some(peeked.len)
     }
 
-    /// Returns what usually comes, a message in one frame, without what is needed for anything else.
+    /// Looks for what usually comes, a message in one frame, and for nothing, without what is needed for anything else.
     #[inline(always)]
-    fn glance(&self) -> Option<Peeked> {
+    fn glance(&mut self) -> Glance {
         if self.patience > 0 || self.is_inside || !self.link.is_intact(self.consumer.is_current()) {
-            return None;
+            return Glance::Unusual;
         }
-        // An empty frame may end another.
-        let peeked = self.consumer.glance()?;
-        (!peeked.more && peeked.len > 0).then_some(peeked)
+        match self.consumer.glance() {
+            // An empty frame may end another.
+            Glance::Frame(peeked) if peeked.more || peeked.len == 0 => Glance::Unusual,
+            Glance::Nothing if !self.link.is_peer_there() => Glance::Unusual,
+            usual => usual,
+        }
     }
 
     /// Receives whatever comes.
+    // Apart, so that what usually comes needs no more registers than it does.
+    #[inline(never)]
     fn recv_any(&mut self, target: &mut [u8]) -> Result<Option<usize>, RecvError> {
         let Some(peeked) = self.next_message()? else {
             return Ok(None);
@@ -103,8 +116,9 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Frame<'_, 'm, D>>, Broken> {
         let peeked = match self.glance() {
-            None => self.next()?,
-            usual => usual,
+            Glance::Frame(peeked) => Some(peeked),
+            Glance::Nothing => None,
+            Glance::Unusual => self.next()?,
         };
         match peeked {
             Some(peeked) => self.frame(peeked).map(Some),

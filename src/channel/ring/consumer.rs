@@ -35,7 +35,10 @@ pub(crate) struct Consumer<W: Words> {
     data: Waiter,
 }
 
-/// Every so many looks that find nothing, one is also at the head, which is on a line of its own.
+/// Every so many looks that find nothing, one is at all that may have to be done then.
+const LOOKS_FOR_ALL: u32 = 1 << 6;
+
+/// Every so many, one is also at the head, which is on a line of its own.
 const LOOKS_FOR_HEAD: u32 = 1 << 16;
 
 /// The producer is told how far the consumer has come so many times in each round: that costs both sides a line of the cache.
@@ -52,6 +55,16 @@ pub(crate) struct Peeked {
     pub(crate) more: bool,
     /// The position behind it.
     end: u64,
+}
+
+/// What a short look finds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Glance {
+    Frame(Peeked),
+    /// Nothing is there, nor to be done.
+    Nothing,
+    /// What only a [longer look](Consumer::peek) tells.
+    Unusual,
 }
 
 impl<W: Words> Consumer<W> {
@@ -104,13 +117,29 @@ impl<W: Words> Consumer<W> {
 
     /// Returns the next frame if it is where the last one ended, as most are.
     #[inline(always)]
-    pub(crate) fn glance(&self) -> Option<Peeked> {
+    pub(crate) fn glance(&mut self) -> Glance {
         if !self.begun {
-            return None;
+            return Glance::Unusual;
         }
         let header = self.header(Ordering::Acquire);
-        let message = header.as_message(self.key.mark(self.position))?;
-        self.locate(message)
+        match header.as_message(self.key.mark(self.position)) {
+            Some(message) => self.locate(message).map_or(Glance::Unusual, Glance::Frame),
+            None if header == Header::NONE && self.may_rest() => Glance::Nothing,
+            None => Glance::Unusual,
+        }
+    }
+
+    /// Returns whether there is nothing to be done where nothing is found, as far as a short look tells, which counts for one.
+    #[inline(always)]
+    fn may_rest(&mut self) -> bool {
+        let looks = self.looks.wrapping_add(1);
+        let rests = looks % LOOKS_FOR_ALL != 0
+            && self.published == self.position
+            && self.session.is_at(&self.other);
+        if rests {
+            self.looks = looks;
+        }
+        rests
     }
 
     #[cold]

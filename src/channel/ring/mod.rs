@@ -42,7 +42,7 @@ mod consumer;
 mod frame;
 mod producer;
 
-pub(crate) use consumer::{Consumer, Peeked};
+pub(crate) use consumer::{Consumer, Glance, Peeked};
 pub(crate) use frame::{Header, Key, Place, WORD};
 pub(crate) use producer::{Granted, Producer};
 

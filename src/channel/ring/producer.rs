@@ -9,10 +9,11 @@ use super::{
 };
 use crate::channel::notify::{Publisher, Sleep, Waiter, POLLING};
 use crate::channel::words::{Circle, Word, Words};
+use crate::memory::LINE;
 
 /// So many bytes before they are written, lines are fetched for that: the other side had them last. Each may take as long as thirty
 /// short messages.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 4096;
 
 /// No more of a ring is fetched ahead than one part of so many, lest it is taken away from a receiver that reads there.
 const AHEAD_PARTS: usize = 8;
@@ -32,6 +33,8 @@ pub(crate) struct Producer<W: Words> {
     short: usize,
     /// How far ahead lines are fetched.
     ahead: u64,
+    /// Up to here they are.
+    fetched: u64,
     session: Session,
     key: Key,
     /// Where the next frame will be. Invariant: a multiple of 8.
@@ -103,6 +106,7 @@ impl<W: Words> Producer<W> {
             longest,
             short: longest.min(Start::LONGEST_BEHIND),
             ahead: AHEAD.min(place.size() / AHEAD_PARTS) as u64,
+            fetched: 0,
             ring,
             session,
             key: session.key(),
@@ -249,10 +253,19 @@ impl<W: Words> Producer<W> {
         self.data.published(&self.ring.words, self.position)
     }
 
-    /// Has the line fetched that will be written in a while.
+    /// Has the lines fetched that will be written in a while, each once.
     #[inline(always)]
-    fn fetch_ahead(&self) {
-        self.ring.data.expect_write(self.position + self.ahead);
+    fn fetch_ahead(&mut self) {
+        let ahead = self.position + self.ahead;
+        if self.fetched >= ahead {
+            return;
+        }
+        let mut next = self.fetched.max(self.position);
+        while next < ahead {
+            self.ring.data.expect_write(next);
+            next += LINE as u64;
+        }
+        self.fetched = next;
     }
 
     #[inline(always)]
