@@ -55,7 +55,8 @@ pub(super) unsafe fn copy(
 /// # Safety
 ///
 /// As for [`copy`].
-#[inline]
+// Apart, so that what is around it stays short.
+#[inline(never)]
 pub(super) unsafe fn words(to: *mut u8, from: *const u8, len: usize, shared: Shared) {
     let address = match shared {
         Shared::Source => from as usize,

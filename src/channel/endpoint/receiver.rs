@@ -54,7 +54,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// - [`RecvError::TooLong`]: it is longer than `target`. It is still there.
     /// - [`RecvError::Fragmented`]: it comes in fragments; see [`Receiver::poll_recv`]. It is still there.
     /// - [`RecvError::Broken`]: the connection has come to its end. What was sent before the peer left is received first.
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&mut self, target: &mut [u8]) -> Result<Option<usize>, RecvError> {
         match self.glance() {
             Glance::Nothing => return Ok(None),

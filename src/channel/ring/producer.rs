@@ -15,6 +15,9 @@ use crate::memory::LINE;
 /// short messages.
 const AHEAD: usize = 4096;
 
+/// In so many pieces, which disturb a message that goes alone less often than a line each time would.
+const FETCHES: u64 = 8;
+
 /// No more of a ring is fetched ahead than one part of so many, lest it is taken away from a receiver that reads there.
 const AHEAD_PARTS: usize = 8;
 
@@ -33,18 +36,20 @@ pub(crate) struct Producer<W: Words> {
     short: usize,
     /// How far ahead lines are fetched.
     ahead: u64,
-    /// Up to here they are.
+    /// Up to here they have been.
     fetched: u64,
+    /// From here on more of them are.
+    fetch_at: u64,
     session: Session,
     key: Key,
     /// Where the next frame will be. Invariant: a multiple of 8.
     position: u64,
     /// A frame that begins at `position` and ends here or before has room. It may be known that there is more.
     limit: u64,
-    /// Frames from here to `position` are written but for the header here.
-    announced: u64,
-    /// The header that is to be written at `announced`.
+    /// The header that announces what is written, if something waits for that; else none.
     first: Header,
+    /// Where it is to be written. Frames from here to `position` are written but for it.
+    announced: u64,
     /// The consumer's position as last seen. Invariant: at most `place.size()` behind `position`.
     tail: u64,
     /// Whether the consumer has been seen in this session.
@@ -107,13 +112,14 @@ impl<W: Words> Producer<W> {
             short: longest.min(Start::LONGEST_BEHIND),
             ahead: AHEAD.min(place.size() / AHEAD_PARTS) as u64,
             fetched: 0,
+            fetch_at: 0,
             ring,
             session,
             key: session.key(),
             position: 0,
             limit: 0,
-            announced: 0,
             first: Header::NONE,
+            announced: 0,
             tail: 0,
             met: false,
             data: publisher,
@@ -137,7 +143,7 @@ impl<W: Words> Producer<W> {
     pub(crate) fn send_short(&mut self, payload: &[u8]) -> Option<bool> {
         let len = payload.len();
         let end = Start::Behind.end(self.position, len);
-        if len > self.short || end > self.limit || self.announced != self.position {
+        if len > self.short || end > self.limit || self.first != Header::NONE {
             return None;
         }
         self.write_header(end, Header::NONE, Ordering::Relaxed);
@@ -146,7 +152,6 @@ impl<W: Words> Producer<W> {
         let header = Header::message(len as u32, Start::Behind, false, mark);
         self.write_header(self.position, header, Ordering::Release);
         self.position = end;
-        self.announced = end;
         self.fetch_ahead();
         Some(self.made_known())
     }
@@ -225,8 +230,9 @@ impl<W: Words> Producer<W> {
             self.write_header(granted.position, header, Ordering::Relaxed);
             header = Header::skip(self.key.mark(self.position));
         }
-        if self.announced == self.position {
+        if self.first == Header::NONE {
             self.first = header;
+            self.announced = self.position;
         } else {
             self.write_header(self.position, header, Ordering::Relaxed);
         }
@@ -237,11 +243,11 @@ impl<W: Words> Producer<W> {
     /// Announces what was written, before anything is waited for. Returns whether to ring.
     #[inline(always)]
     pub(crate) fn announce(&mut self) -> bool {
-        if self.announced == self.position {
+        if self.first == Header::NONE {
             return false;
         }
         self.write_header(self.announced, self.first, Ordering::Release);
-        self.announced = self.position;
+        self.first = Header::NONE;
         self.made_known()
     }
 
@@ -253,19 +259,23 @@ impl<W: Words> Producer<W> {
         self.data.published(&self.ring.words, self.position)
     }
 
-    /// Has the lines fetched that will be written in a while, each once.
+    /// Has the lines fetched that will be written in a while, if it is time for some more.
     #[inline(always)]
     fn fetch_ahead(&mut self) {
-        let ahead = self.position + self.ahead;
-        if self.fetched >= ahead {
-            return;
+        if self.position >= self.fetch_at {
+            self.fetch();
         }
+    }
+
+    fn fetch(&mut self) {
+        let end = self.position + self.ahead;
         let mut next = self.fetched.max(self.position);
-        while next < ahead {
+        while next < end {
             self.ring.data.expect_write(next);
             next += LINE as u64;
         }
         self.fetched = next;
+        self.fetch_at = self.position + self.ahead / FETCHES;
     }
 
     #[inline(always)]
@@ -294,7 +304,12 @@ impl<W: Words> Producer<W> {
         };
         self.met = true;
         // What is not announced yet cannot have been consumed.
-        if advance > self.announced - self.tail {
+        let announced = if self.first == Header::NONE {
+            self.position
+        } else {
+            self.announced
+        };
+        if advance > announced - self.tail {
             return Err(RingError::Corrupt);
         }
         self.tail += advance;
@@ -304,10 +319,7 @@ impl<W: Words> Producer<W> {
     /// Asks to be woken when a payload of `len` bytes fits. Try again afterwards, then sleep as told.
     pub(crate) fn arm(&mut self, len: usize) -> Sleep {
         // Less than 0 is room that was there from the start: the next try finds it.
-        let position = self
-            .next(len)
-            .needs()
-            .saturating_sub(self.size() as u64);
+        let position = self.next(len).needs().saturating_sub(self.size() as u64);
         self.space.arm(&self.ring.words, position)
     }
 

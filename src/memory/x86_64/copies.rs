@@ -101,7 +101,7 @@ pub(in crate::memory) const fn is_medium(len: usize) -> bool {
     len >= SHORT && len <= MEDIUM_TO
 }
 
-/// Copies less than [`SHORT`] bytes.
+/// Copies less than [`SHORT`] bytes; 8 by one access, since each store waits for its turn where the other side looks at the line.
 ///
 /// # Safety
 ///
@@ -117,7 +117,15 @@ pub(in crate::memory) unsafe fn copy_short(
         // SAFETY: the caller gives the same guarantees.
         return unsafe { words(to, from, len, shared) };
     }
-    // SAFETY: the caller promises `len` bytes in both ranges, and they are 8 or more. Of 8 bytes both accesses are the same.
+    if len == WORD {
+        // SAFETY: the caller promises 8 bytes in both ranges.
+        return unsafe {
+            asm!("mov {word}, [{from}]", "mov [{to}], {word}",
+                from = in(reg) from, to = in(reg) to, word = out(reg) _,
+                options(nostack, preserves_flags));
+        };
+    }
+    // SAFETY: the caller promises `len` bytes in both ranges, and they are more than 8.
     unsafe {
         asm!(
             "mov {last}, [{from} + {len} - 8]",

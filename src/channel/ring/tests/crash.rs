@@ -42,7 +42,10 @@ impl Case {
         source: u32,
         destination: u32,
     ) -> Producer<Stepped> {
-        Producer::begin(ring_in(memory.side(), self.place), Session::new(source, destination))
+        Producer::begin(
+            ring_in(memory.side(), self.place),
+            Session::new(source, destination),
+        )
     }
 
     pub(super) fn begin_consumer(
@@ -51,7 +54,10 @@ impl Case {
         source: u32,
         destination: u32,
     ) -> Consumer<Stepped> {
-        Consumer::begin(ring_in(memory.side(), self.place), Session::new(source, destination))
+        Consumer::begin(
+            ring_in(memory.side(), self.place),
+            Session::new(source, destination),
+        )
     }
 }
 

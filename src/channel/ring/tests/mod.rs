@@ -41,7 +41,10 @@ fn ring_in<W: Words>(memory: W, place: Place) -> Ring<W> {
 /// Both ends of one ring, in one session.
 fn ends<W: Words>(memory: &W, place: Place) -> (Producer<W>, Consumer<W>) {
     let producer = Producer::begin(ring_in(memory.clone(), place), FIRST);
-    (producer, Consumer::begin(ring_in(memory.clone(), place), FIRST))
+    (
+        producer,
+        Consumer::begin(ring_in(memory.clone(), place), FIRST),
+    )
 }
 
 /// Sends a message if there is room, and returns whether to ring.
