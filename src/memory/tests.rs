@@ -267,3 +267,81 @@ fn atomics_want_alignment_of_the_address_not_of_the_offset() {
         assert!(odd.atomic_u32(3).is_ok());
     });
 }
+
+#[test]
+fn what_goes_round_is_a_power_of_two_and_aligned() {
+    with_memory(0, 64, |memory| {
+        for len in [8, 16, 32] {
+            assert!(memory.circular(8, len).is_some(), "{len}");
+        }
+        for (offset, len) in [(0, 0), (0, 4), (0, 24), (4, 32), (8, 64), (64, 8)] {
+            assert!(memory.circular(offset, len).is_none(), "{offset}, {len}");
+        }
+    });
+    with_memory(4, 64, |memory| {
+        assert!(memory.circular(0, 32).is_none());
+        assert!(memory.circular(4, 32).is_some());
+    });
+}
+
+#[test]
+fn every_position_has_a_word_inside() {
+    let stored = with_memory(0, 48, |memory| {
+        let circle = memory.circular(8, 32).unwrap();
+        for position in [0, 8, 16, 24, u64::MAX & !7] {
+            circle.word(position).fetch_add(1, Ordering::Relaxed);
+        }
+        for word in 0..1000 {
+            circle.word(word * 8 + 3).fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let words = stored
+        .chunks(8)
+        .map(|word| u64::from_ne_bytes(word.try_into().unwrap()));
+    // The last position is that of the last word once more.
+    assert_eq!(words.collect::<Vec<_>>(), [0, 251, 251, 251, 252, 0]);
+}
+
+#[test]
+fn bytes_do_not_go_beyond_the_end_of_a_round() {
+    let stored = with_memory(0, 512, |memory| {
+        let circle = memory.circular(128, 256).unwrap();
+        let mut bytes = [0; 9];
+        for round in [0, 1 << 40] {
+            assert!(circle.region(round + 248, 8).is_ok());
+            assert!(circle.region(round + 248, 9).is_err());
+            assert!(circle.read(round + 248, &mut bytes[..8]).is_ok());
+            assert!(circle.read(round + 248, &mut bytes).is_err());
+            let written = circle.write_first_line_last(round + 248, &[1; 9]);
+            assert!(written.is_err());
+            let written = circle.write_first_line_last(round + 8, &[1; 249]);
+            assert!(written.is_err());
+        }
+    });
+    assert_eq!(stored, [0; 512], "something of it was written");
+}
+
+#[test]
+fn the_first_line_written_last_is_all_of_it() {
+    for strategy in strategies() {
+        for position in (0..128).step_by(8) {
+            for len in [0, 1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 100, 127, 128, 300] {
+                let pattern: Vec<u8> = (1..=len).map(|i| i as u8 | 1).collect();
+                let stored = with_memory(0, 512, |memory| {
+                    let memory = memory.with_copy_strategy(strategy);
+                    let circle = memory.circular(0, 512).unwrap();
+                    let position = position as u64;
+                    circle
+                        .write_first_line_last(512 + position, &pattern)
+                        .unwrap();
+                    let mut back = vec![0; len];
+                    circle.read(position, &mut back).unwrap();
+                    assert_eq!(back, pattern);
+                });
+                let mut expected = vec![0; 512];
+                expected[position..position + len].copy_from_slice(&pattern);
+                assert_eq!(stored, expected, "{strategy:?}, {position}, {len}");
+            }
+        }
+    }
+}
