@@ -8,6 +8,7 @@ use ivshmem::channel::{
     Broken, Doorbell, Endpoint, Progress, Receiver, RecvError, SendError, Sender,
 };
 
+use super::waiting;
 use crate::device::shown;
 use crate::input::Input;
 
@@ -16,17 +17,17 @@ const LONGEST_IN_FRAMES: usize = 3;
 
 /// Whether a half was found to be broken: if so, it must stay so, and for the same reason.
 #[derive(Clone, Copy, Debug, Default)]
-struct Health(Option<Broken>);
+pub(super) struct Health(Option<Broken>);
 
 impl Health {
-    fn note(&mut self, broken: Option<Broken>) {
+    pub(super) fn note(&mut self, broken: Option<Broken>) {
         if let Some(before) = self.0 {
             assert_eq!(broken, Some(before), "it was broken before");
         }
         self.0 = broken;
     }
 
-    fn of<T, E: MayBreak>(&mut self, result: Result<T, E>) -> Option<T> {
+    pub(super) fn of<T, E: MayBreak>(&mut self, result: Result<T, E>) -> Option<T> {
         let result = shown(result);
         self.note(result.as_ref().err().and_then(E::broken));
         result.ok()
@@ -34,7 +35,7 @@ impl Health {
 }
 
 /// An error that may be the end of a connection.
-trait MayBreak: Display {
+pub(super) trait MayBreak: Display {
     fn broken(&self) -> Option<Broken>;
 }
 
@@ -64,7 +65,8 @@ impl MayBreak for RecvError {
 
 /// A sending half.
 pub struct Outgoing<'m, D> {
-    sender: Sender<'m, D>,
+    /// Always there, but in the middle of a call that takes it for a stream.
+    sender: Option<Sender<'m, D>>,
     health: Health,
     progress: Progress,
     /// The message that is sent in fragments.
@@ -75,7 +77,8 @@ pub struct Outgoing<'m, D> {
 
 /// A receiving half.
 pub struct Incoming<'m, D> {
-    receiver: Receiver<'m, D>,
+    /// As the sender.
+    receiver: Option<Receiver<'m, D>>,
     health: Health,
     progress: Progress,
     buffer: Vec<u8>,
@@ -99,14 +102,14 @@ pub fn split<D: Doorbell>(
 ) -> (Outgoing<'_, D>, Incoming<'_, D>) {
     let (sender, receiver) = endpoint.split();
     let outgoing = Outgoing {
-        sender,
+        sender: Some(sender),
         health: Health::default(),
         progress: Progress::default(),
         long: Vec::new(),
         ring_len,
     };
     let incoming = Incoming {
-        receiver,
+        receiver: Some(receiver),
         health: Health::default(),
         progress: Progress::default(),
         buffer: vec![0; 2 * ring_len],
@@ -124,7 +127,8 @@ impl<D: Doorbell> Outgoing<'_, D> {
     /// sent.
     pub fn act(&mut self, input: &mut Input<'_>, meddle: impl FnOnce()) -> bool {
         let (kind, short): (u8, u8) = (input.take(), input.take());
-        let longest = self.sender.longest();
+        let sender = self.sender.as_mut().expect("it is back");
+        let longest = sender.longest();
         // Short ones, and those about the longest.
         let len = match kind / 8 % 3 {
             0 => usize::from(short),
@@ -134,20 +138,20 @@ impl<D: Doorbell> Outgoing<'_, D> {
         let message = vec![short; len];
         match kind % 8 {
             0..=2 => {
-                let sent = self.sender.try_send(&message);
+                let sent = sender.try_send(&message);
                 assert!(len <= longest || sent.is_err());
                 self.health.of(sent).is_some()
             }
             3 if short % 2 == 1 => self.write_batch(&message, short, meddle),
             3 => {
                 let (one, other) = message.split_at(len / 3);
-                let sent = self.sender.send_vectored(&[one, &[], other]);
+                let sent = sender.send_vectored(&[one, &[], other]);
                 self.health.of(sent).is_some()
             }
             4 => self.write_in_place(&message, short, meddle),
             5 => {
                 self.long.resize(len * LONGEST_IN_FRAMES, short);
-                let sent = self.sender.poll_send(&self.long, &mut self.progress);
+                let sent = sender.poll_send(&self.long, &mut self.progress);
                 // Of one that became shorter meanwhile more may have been sent than there is.
                 assert!(self.progress.bytes() <= LONGEST_IN_FRAMES * (longest + 8));
                 match sent {
@@ -159,11 +163,20 @@ impl<D: Doorbell> Outgoing<'_, D> {
                 }
             }
             6 => {
-                self.health.of(self.sender.arm(len));
+                self.health.of(sender.arm(len));
                 false
             }
+            _ if short % 3 == 1 => {
+                let (sender, sent) = waiting::write(self.sender.take(), &mut self.health, &message);
+                self.sender = sender;
+                sent
+            }
+            _ if short % 3 == 2 => {
+                self.long.resize(len * LONGEST_IN_FRAMES, short);
+                waiting::send(sender, &mut self.health, &self.long, meddle)
+            }
             _ => {
-                let free = self.health.of(self.sender.free_bytes());
+                let free = self.health.of(sender.free_bytes());
                 assert!(free.is_none_or(|free| free <= self.ring_len));
                 false
             }
@@ -172,7 +185,7 @@ impl<D: Doorbell> Outgoing<'_, D> {
 
     /// Writes a message twice, once with half of it, to be announced together.
     fn write_batch(&mut self, message: &[u8], ended: u8, meddle: impl FnOnce()) -> bool {
-        let mut batch = self.sender.batch();
+        let mut batch = self.sender.as_mut().expect("it is back").batch();
         let first = self.health.of(batch.push(message));
         meddle();
         let second = self.health.of(batch.push(&message[message.len() / 2..]));
@@ -186,7 +199,8 @@ impl<D: Doorbell> Outgoing<'_, D> {
     }
 
     fn write_in_place(&mut self, message: &[u8], kept: u8, meddle: impl FnOnce()) -> bool {
-        let granted = match self.sender.reserve(message.len()) {
+        let sender = self.sender.as_mut().expect("it is back");
+        let granted = match sender.reserve(message.len()) {
             Ok(grant) => {
                 self.health.note(None);
                 assert_eq!(grant.len(), message.len());
@@ -213,6 +227,8 @@ impl<D: Doorbell> Incoming<'_, D> {
     /// Calls a method; `meddle` is called while a message is read in place.
     pub fn act(&mut self, input: &mut Input<'_>, meddle: impl FnOnce()) -> Received<'_> {
         let (kind, len): (u8, u8) = (input.take(), input.take());
+        let receiver = self.receiver.as_mut().expect("it is back");
+        let manner = len % 3;
         // As a rule there is room for all.
         let len = match kind / 8 % 4 {
             0 => usize::from(len).min(self.buffer.len()),
@@ -220,7 +236,7 @@ impl<D: Doorbell> Incoming<'_, D> {
         };
         match kind % 8 {
             0..=3 => {
-                let received = self.receiver.try_recv(&mut self.buffer[..len]);
+                let received = receiver.try_recv(&mut self.buffer[..len]);
                 let received = self.health.of(received).flatten();
                 if let Some(len) = received {
                     return self.message(len);
@@ -233,7 +249,7 @@ impl<D: Doorbell> Incoming<'_, D> {
             }
             5 | 6 => {
                 let target = &mut self.buffer[..len];
-                let received = self.receiver.poll_recv(target, &mut self.progress);
+                let received = receiver.poll_recv(target, &mut self.progress);
                 // After one that was too long its progress goes beyond a shorter target.
                 assert!(self.progress.bytes() <= self.buffer.len());
                 match received {
@@ -246,15 +262,31 @@ impl<D: Doorbell> Incoming<'_, D> {
                     Poll::Pending => self.health.note(None),
                 }
             }
+            _ if manner == 1 => {
+                let target = &mut self.buffer[..len];
+                let (receiver, read) =
+                    waiting::read(self.receiver.take(), &mut self.health, target);
+                self.receiver = receiver;
+                if read {
+                    return Received::Long;
+                }
+            }
+            _ if manner == 2 => {
+                let target = &mut self.buffer[..len];
+                if waiting::recv(receiver, &mut self.health, target, meddle) {
+                    return Received::Long;
+                }
+            }
             _ => {
-                self.health.of(self.receiver.arm());
+                self.health.of(receiver.arm());
             }
         }
         Received::Nothing
     }
 
     fn read_in_place(&mut self, meddle: impl FnOnce()) -> Option<usize> {
-        let frame = match self.receiver.peek() {
+        let receiver = self.receiver.as_mut().expect("it is back");
+        let frame = match receiver.peek() {
             Ok(None) => {
                 self.health.note(None);
                 return None;

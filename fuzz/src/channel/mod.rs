@@ -9,4 +9,5 @@ pub mod layout;
 pub mod patch;
 pub mod shadow;
 pub mod undisturbed;
+mod waiting;
 pub mod world;
