@@ -288,7 +288,7 @@ fn what_goes_round_is_a_power_of_two_and_aligned() {
 fn every_position_has_a_word_inside() {
     let stored = with_memory(0, 48, |memory| {
         let circle = memory.circular(8, 32).unwrap();
-        for position in [0, 8, 16, 24, u64::MAX & !7] {
+        for position in [0, 8, 16, 24, u64::MAX - 7] {
             circle.word(position).fetch_add(1, Ordering::Relaxed);
         }
         for word in 0..1000 {
