@@ -12,7 +12,7 @@ use super::waiting;
 use crate::device::shown;
 use crate::input::Input;
 
-/// How many times the longest message of one frame a long one is at most, but for a few bytes.
+/// How many times as long as others a long message is.
 const LONGEST_IN_FRAMES: usize = 3;
 
 /// Whether a half was found to be broken: if so, it must stay so, and for the same reason.
@@ -153,7 +153,8 @@ impl<D: Doorbell> Outgoing<'_, D> {
                 self.long.resize(len * LONGEST_IN_FRAMES, short);
                 let sent = sender.poll_send(&self.long, &mut self.progress);
                 // Of one that became shorter meanwhile more may have been sent than there is.
-                assert!(self.progress.bytes() <= LONGEST_IN_FRAMES * (longest + 8));
+                let most = usize::from(u8::MAX).max(longest + 8);
+                assert!(self.progress.bytes() <= LONGEST_IN_FRAMES * most);
                 match sent {
                     Poll::Ready(sent) => self.health.of(sent).is_some(),
                     Poll::Pending => {
