@@ -93,6 +93,13 @@ impl<'m, D: Doorbell> Sender<'m, D> {
                 return Ok(());
             }
         }
+        self.send_any(message)
+    }
+
+    /// Sends a message whatever has to be done before.
+    // Apart, so that what usually is needs no more registers than it does.
+    #[inline(never)]
+    fn send_any(&mut self, message: &[u8]) -> Result<(), SendError> {
         self.push(message)?;
         self.announce();
         Ok(())
@@ -215,7 +222,7 @@ impl<'m, D: Doorbell> Sender<'m, D> {
     }
 
     /// Finds room for a message whatever has to be done before.
-    // Apart, so that what usually is needs no more registers than it does.
+    // As `send_any`.
     #[inline(never)]
     fn begin_any(&mut self, len: usize) -> Result<Granted, SendError> {
         if self.is_inside {

@@ -267,6 +267,7 @@ impl<W: Words> Producer<W> {
         }
     }
 
+    #[inline(never)]
     fn fetch(&mut self) {
         let end = self.position + self.ahead;
         let mut next = self.fetched.max(self.position);
