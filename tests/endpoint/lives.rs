@@ -179,6 +179,11 @@ fn who_has_lost_its_slot_sends_and_receives_no_more() {
     let region = format(mapping.memory(), 2, 8);
     let (mut one, mut other) = (join(region, "one"), join(region, "other"));
     let (mut slow, mut there) = connect(&mut one, &mut other);
+    // Also one that has been in use for long.
+    for _ in 0..100 {
+        there.sender().try_send(b"usual").unwrap();
+        assert_eq!(slow.receiver().try_recv(&mut [0; 8]), Ok(Some(5)));
+    }
     there.sender().try_send(b"for the one of before").unwrap();
     let grant = slow.sender().reserve(8).unwrap();
     // It stands still for longer than the limit.

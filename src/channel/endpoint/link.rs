@@ -162,17 +162,11 @@ impl<'m, D: Doorbell> Link<'m, D> {
         }
     }
 
-    /// Returns whether the end of the connection has been found.
-    #[inline(always)]
-    pub(super) const fn is_broken(&self) -> bool {
-        self.broken.is_some()
-    }
-
     /// Returns what [`Link::check`] checks.
     #[inline(always)]
     pub(super) fn is_intact(&self, is_current: bool) -> bool {
         // A new geometry leaves the slot's word as it is, so that is looked at too.
-        is_current && !self.is_broken() && self.own.is_there() && self.geometry.holds()
+        is_current && self.broken.is_none() && self.own.is_there() && self.geometry.holds()
     }
 
     /// Returns whether the peer is what it was.

@@ -80,25 +80,17 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     }
 
     /// Looks for what usually comes, a message in one frame, and for nothing, without what is needed for anything else.
-    ///
-    /// Somebody who has lost its slot may still receive what was sent to it: messages carry their session. It finds out
-    /// before it writes anything, or where there is nothing more.
     #[inline(always)]
     fn glance(&mut self) -> Glance {
-        if self.patience > 0 || self.is_inside || self.link.is_broken() {
+        if self.patience > 0 || self.is_inside || !self.link.is_intact(self.consumer.is_current()) {
             return Glance::Unusual;
         }
         match self.consumer.glance() {
             // An empty frame may end another.
             Glance::Frame(peeked) if peeked.more || peeked.len == 0 => Glance::Unusual,
-            Glance::Nothing if !self.is_intact() || !self.link.is_peer_there() => Glance::Unusual,
+            Glance::Nothing if !self.link.is_peer_there() => Glance::Unusual,
             usual => usual,
         }
-    }
-
-    #[inline(always)]
-    fn is_intact(&self) -> bool {
-        self.link.is_intact(self.consumer.is_current())
     }
 
     /// Receives whatever comes.
@@ -312,7 +304,7 @@ impl<'m, D: Doorbell> Receiver<'m, D> {
     /// Leaves the frame, and says so where it is time.
     #[inline(always)]
     fn move_on(&mut self, peeked: Peeked) {
-        if self.consumer.pass(peeked) && self.is_intact() {
+        if self.consumer.pass(peeked) {
             self.publish();
         }
     }
