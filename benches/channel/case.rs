@@ -4,7 +4,7 @@
 use std::hint::{black_box, spin_loop};
 use std::time::{Duration, Instant};
 
-use crate::cores::Cores;
+use crate::cores::{Apart, Cores};
 
 /// Bytes of a page, of a line of the cache, and by which buffers are moved: allocations begin at multiples of it.
 const PAGE: usize = 4096;
@@ -62,11 +62,6 @@ pub struct Rig<C: Contender> {
     there: (Apart<C::Tx>, Apart<C::Rx>),
     back: (Apart<C::Tx>, Apart<C::Rx>),
 }
-
-/// One end, on lines of its own: what two threads write to on one line costs several times what is measured here, and whether ends
-/// share one would be the luck of an allocation. (Processors fetch lines in pairs.)
-#[repr(align(128))]
-struct Apart<T>(T);
 
 impl<C: Contender> Rig<C> {
     pub fn new(len: usize) -> Self {

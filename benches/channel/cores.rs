@@ -59,7 +59,7 @@ impl Cores {
 
     /// Returns how far apart the cores are, in nanoseconds of a round trip of two lines.
     pub fn distance(self) -> f64 {
-        let lines = [Line::default(), Line::default()];
+        let lines = [(); 2].map(|()| Apart(AtomicU64::new(0)));
         let ([ask, answer], turns) = ([&lines[0].0, &lines[1].0], 1..=TURNS);
         let (elapsed, ()) = self.run(
             || {
@@ -81,10 +81,11 @@ impl Cores {
     }
 }
 
-/// A word on lines of its own: processors fetch them in pairs.
+/// Something on lines of its own, which processors fetch in pairs: what two threads write to on one line costs several times what is
+/// measured here, and whether things share one would be the luck of an allocation.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Line(pub AtomicU64);
+pub struct Apart<T>(pub T);
 
 /// Spins until `word` is `value`.
 pub fn wait_for(word: &AtomicU64, value: u64) {

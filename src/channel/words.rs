@@ -3,8 +3,8 @@
 //!
 //! All of the protocol is written against this trait, so that the very code that runs on shared memory is what the
 //! model checkers step through. Offsets are multiples of 8 and inside the region; whoever makes a value of a type
-//! that uses them has checked that. Those of [`SharedMemory`] are checked again at each access, so that a mistake here
-//! is a wrong answer and no access to what lies beside a ring.
+//! that uses them has checked that. Those of [`SharedMemory`] are checked again at each access, or masked where it is gone
+//! round, so that a mistake here is a wrong answer and no access to what lies beside a ring.
 
 use core::sync::atomic::{fence, AtomicU64, Ordering};
 
@@ -41,7 +41,7 @@ pub(crate) trait Words: Loads {
     fn fence(&self, order: Ordering);
 }
 
-/// A part of [`Words`] that is gone round. Positions are multiples of 8, and count bytes for ever.
+/// A part of [`Words`] that is gone round. Positions count bytes for ever; those of words are multiples of 8.
 pub(crate) trait Circle {
     /// Loads the word at a position.
     fn load(&self, position: u64, order: Ordering) -> u64;

@@ -20,7 +20,7 @@ const LONGEST_IN_FRAMES: usize = 3;
 pub(super) struct Health(Option<Broken>);
 
 impl Health {
-    pub(super) fn note(&mut self, broken: Option<Broken>) {
+    fn note(&mut self, broken: Option<Broken>) {
         if let Some(before) = self.0 {
             assert_eq!(broken, Some(before), "it was broken before");
         }
@@ -31,6 +31,16 @@ impl Health {
         let result = shown(result);
         self.note(result.as_ref().err().and_then(E::broken));
         result.ok()
+    }
+
+    pub(super) fn of_poll<T, E: MayBreak>(&mut self, result: Poll<Result<T, E>>) -> Option<T> {
+        match result {
+            Poll::Ready(result) => self.of(result),
+            Poll::Pending => {
+                self.note(None);
+                None
+            }
+        }
     }
 }
 
@@ -155,21 +165,16 @@ impl<D: Doorbell> Outgoing<'_, D> {
                 // Of one that became shorter meanwhile more may have been sent than there is.
                 let most = usize::from(u8::MAX).max(longest + 8);
                 assert!(self.progress.bytes() <= LONGEST_IN_FRAMES * most);
-                match sent {
-                    Poll::Ready(sent) => self.health.of(sent).is_some(),
-                    Poll::Pending => {
-                        self.health.note(None);
-                        false
-                    }
-                }
+                self.health.of_poll(sent).is_some()
             }
             6 => {
                 self.health.of(sender.arm(len));
                 false
             }
             _ if short % 3 == 1 => {
-                let (sender, sent) = waiting::write(self.sender.take(), &mut self.health, &message);
-                self.sender = sender;
+                let sender = self.sender.take().expect("it is back");
+                let (sender, sent) = waiting::write(sender, &mut self.health, &message);
+                self.sender = Some(sender);
                 sent
             }
             _ if short % 3 == 2 => {
@@ -253,21 +258,16 @@ impl<D: Doorbell> Incoming<'_, D> {
                 let received = receiver.poll_recv(target, &mut self.progress);
                 // After one that was too long its progress goes beyond a shorter target.
                 assert!(self.progress.bytes() <= self.buffer.len());
-                match received {
-                    Poll::Ready(received) => {
-                        if let Some(received) = self.health.of(received) {
-                            assert!(received <= len, "{received} bytes into {len}");
-                            return Received::Long;
-                        }
-                    }
-                    Poll::Pending => self.health.note(None),
+                if let Some(received) = self.health.of_poll(received) {
+                    assert!(received <= len, "{received} bytes into {len}");
+                    return Received::Long;
                 }
             }
             _ if manner == 1 => {
                 let target = &mut self.buffer[..len];
-                let (receiver, read) =
-                    waiting::read(self.receiver.take(), &mut self.health, target);
-                self.receiver = receiver;
+                let receiver = self.receiver.take().expect("it is back");
+                let (receiver, read) = waiting::read(receiver, &mut self.health, target);
+                self.receiver = Some(receiver);
                 if read {
                     return Received::Long;
                 }

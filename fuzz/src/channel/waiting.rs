@@ -6,20 +6,17 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use ivshmem::channel::{
-    Broken, ByteReader, ByteWriter, Doorbell, Receiver, RecvError, SendError, Sender, Signal,
+    ByteReader, ByteWriter, Doorbell, Receiver, RecvError, SendError, Sender, Signal,
 };
 
-use super::halves::{Health, MayBreak};
+use super::halves::Health;
 
 /// Writes to a stream what goes, and returns the sender and whether that was anything.
 pub fn write<'m, D: Doorbell>(
-    sender: Option<Sender<'m, D>>,
+    sender: Sender<'m, D>,
     health: &mut Health,
     bytes: &[u8],
-) -> (Option<Sender<'m, D>>, bool) {
-    let Some(sender) = sender else {
-        return (None, false);
-    };
+) -> (Sender<'m, D>, bool) {
     let mut writer = ByteWriter::new(sender, ());
     let written = match writer.try_write(bytes) {
         // Of nothing nothing is written, whether the connection is broken or not.
@@ -27,18 +24,15 @@ pub fn write<'m, D: Doorbell>(
         written => health.of(written).flatten(),
     };
     assert!(written.is_none_or(|len| 0 < len && len <= bytes.len()));
-    (Some(writer.into_sender()), written.is_some())
+    (writer.into_sender(), written.is_some())
 }
 
 /// Reads a part of a stream, drops what is left of a message, and returns the receiver and whether there was anything.
 pub fn read<'m, D: Doorbell>(
-    receiver: Option<Receiver<'m, D>>,
+    receiver: Receiver<'m, D>,
     health: &mut Health,
     target: &mut [u8],
-) -> (Option<Receiver<'m, D>>, bool) {
-    let Some(receiver) = receiver else {
-        return (None, false);
-    };
+) -> (Receiver<'m, D>, bool) {
     let mut reader = ByteReader::new(receiver, ());
     let read = match reader.try_read(target) {
         // That the peer has gone is the end of a stream and no error; into no room nothing is read.
@@ -46,7 +40,7 @@ pub fn read<'m, D: Doorbell>(
         read => health.of(read).flatten(),
     };
     assert!(read.is_none_or(|len| len <= target.len()));
-    (Some(reader.into_receiver()), read.is_some())
+    (reader.into_receiver(), read.is_some())
 }
 
 /// Sends as a task that is woken twice and then dropped. Returns whether all was sent.
@@ -58,7 +52,7 @@ pub fn send<D: Doorbell>(
 ) -> bool {
     let signal = Signal::new().spinning(0);
     let sent: Poll<Result<(), SendError>> = poll_twice(sender.send(&signal, message), meddle);
-    settle(health, sent)
+    health.of_poll(sent).is_some()
 }
 
 /// Receives likewise.
@@ -74,7 +68,7 @@ pub fn recv<D: Doorbell>(
     if let Poll::Ready(Ok(len)) = received {
         assert!(len <= room, "{len} bytes into {room}");
     }
-    settle(health, received)
+    health.of_poll(received).is_some()
 }
 
 fn poll_twice<T>(future: impl Future<Output = T>, meddle: impl FnOnce()) -> Poll<T> {
@@ -86,15 +80,5 @@ fn poll_twice<T>(future: impl Future<Output = T>, meddle: impl FnOnce()) -> Poll
             future.poll(&mut context)
         }
         ready => ready,
-    }
-}
-
-fn settle<T, E: MayBreak>(health: &mut Health, result: Poll<Result<T, E>>) -> bool {
-    match result {
-        Poll::Ready(result) => health.of(result).is_some(),
-        Poll::Pending => {
-            health.note(None::<Broken>);
-            false
-        }
     }
 }

@@ -125,21 +125,8 @@ pub(in crate::memory) unsafe fn copy_short(
                 options(nostack, preserves_flags));
         };
     }
-    // SAFETY: the caller promises `len` bytes in both ranges, and they are more than 8.
-    unsafe {
-        asm!(
-            "mov {last}, [{from} + {len} - 8]",
-            "mov {first}, [{from}]",
-            "mov [{to} + {len} - 8], {last}",
-            "mov [{to}], {first}",
-            from = in(reg) from,
-            to = in(reg) to,
-            len = in(reg) len,
-            first = out(reg) _,
-            last = out(reg) _,
-            options(nostack, preserves_flags),
-        );
-    }
+    // SAFETY: the caller gives the same guarantees, and `len` is more than 8.
+    unsafe { backward_by_words(to, from, len) };
 }
 
 /// Copies 16 to 64 bytes; what comes first is written last.
